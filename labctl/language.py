@@ -1,0 +1,43 @@
+"""The reader's language: English message ids to the French or English that people see."""
+
+import gettext
+import os
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+LOCALES = Path(__file__).parent / "locale"
+LANGUAGES = ("fr", "en")
+DEFAULT = "fr"  # the public is French; an unset or "C" locale says nothing about the reader
+
+
+def choose_language(environment: Mapping[str, str]) -> str:
+    """Return "fr" or "en" from LABCTL_LANG, else the locale variables in the order of setlocale(3)."""
+    for variable in ("LABCTL_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
+        value = environment.get(variable, "").lower()[:2]
+        if value in LANGUAGES:
+            return value
+    return DEFAULT
+
+
+@cache
+def translations(language: str) -> gettext.NullTranslations:
+    """Return the catalogue of one language; English needs none, its message ids are the text."""
+    if language == "en":
+        return gettext.NullTranslations()
+    return gettext.translation("labctl", localedir=LOCALES, languages=[language])
+
+
+def current_language() -> str:
+    """Return the language of this process."""
+    return choose_language(os.environ)
+
+
+def _(message: str) -> str:
+    """Translate one sentence. Fill its {names} with str.format after the call, never before."""
+    return translations(current_language()).gettext(message)
+
+
+def ngettext(singular: str, plural: str, number: int) -> str:
+    """Translate a sentence that counts `number` things."""
+    return translations(current_language()).ngettext(singular, plural, number)

@@ -1,0 +1,64 @@
+"""What was seen on the host: the world that planning takes as an argument."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv4Network
+
+
+class DomainState(StrEnum):
+    """The states of a machine that matter to a plan."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    CRASHED = "crashed"
+
+
+@dataclass(frozen=True)
+class Tag:
+    """Our metadata on a libvirt object: whose it is and what it was made from.
+
+    `member` is the node or network name inside the lab; `spec` the hash of what was asked for;
+    `configured` the hash of what Ansible last brought to its end, empty before.
+    """
+
+    lab: str
+    topology: str
+    owner: str
+    member: str
+    spec: str
+    configured: str = ""
+
+
+@dataclass(frozen=True)
+class SeenDomain:
+    """A libvirt domain; `tag` is None for one that is not ours. `disks` are its source files."""
+
+    name: str
+    uuid: str
+    state: DomainState
+    reason: str = ""
+    tag: Tag | None = None
+    disks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SeenNetwork:
+    """A libvirt network; `subnet` is its IPv4 subnet, if it has one."""
+
+    name: str
+    uuid: str
+    bridge: str
+    active: bool
+    tag: Tag | None = None
+    subnet: IPv4Network | None = None
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The host at one moment. `links` are all network interfaces; `routes` the IPv4 destinations it routes."""
+
+    domains: tuple[SeenDomain, ...] = ()
+    networks: tuple[SeenNetwork, ...] = ()
+    links: frozenset[str] = field(default_factory=frozenset)
+    routes: tuple[IPv4Network, ...] = ()

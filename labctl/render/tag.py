@@ -1,0 +1,30 @@
+"""Our metadata as XML: the tag of a libvirt object to its element, and back."""
+
+from dataclasses import asdict
+from xml.etree import ElementTree
+from xml.sax.saxutils import quoteattr
+
+from labctl.plan.observed import Tag
+
+NAMESPACE = "urn:labctl:object:1"
+PREFIX = "labctl"
+
+
+def render_tag(tag: Tag) -> str:
+    """Return the element that stands inside <metadata>."""
+    attributes = " ".join(f"{key}={quoteattr(value)}" for key, value in asdict(tag).items())
+    return f'<{PREFIX}:object xmlns:{PREFIX}="{NAMESPACE}" {attributes}/>'
+
+
+def parse_tag(document: str) -> Tag | None:
+    """Return the tag in a domain's or network's XML, None where there is none of ours or it is incomplete.
+
+    The XML comes from libvirt, which has parsed it already.
+    """
+    found = ElementTree.fromstring(document).find(f".//{{{NAMESPACE}}}object")
+    if found is None:
+        return None
+    try:
+        return Tag(**found.attrib)
+    except TypeError:
+        return None
