@@ -56,9 +56,15 @@ class SeenNetwork:
 
 @dataclass(frozen=True)
 class Observed:
-    """The host at one moment. `links` are all network interfaces; `routes` the IPv4 destinations it routes."""
+    """The host at one moment.
+
+    `links` are all network interfaces; `routes` the IPv4 destinations that the host routes; `files`
+    the disks and identities of the lab that exist; `images` the recipe and packages of each built image.
+    """
 
     domains: tuple[SeenDomain, ...] = ()
     networks: tuple[SeenNetwork, ...] = ()
     links: frozenset[str] = field(default_factory=frozenset)
     routes: tuple[IPv4Network, ...] = ()
+    files: frozenset[str] = field(default_factory=frozenset)
+    images: frozenset[tuple[str, tuple[str, ...]]] = field(default_factory=frozenset)

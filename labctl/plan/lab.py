@@ -1,0 +1,178 @@
+"""Turns a topology, an owner and the observed host into the plan of one lab; pure, the same input gives the same bytes."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from labctl.errors import Refused
+from labctl.language import _
+from labctl.plan import names
+from labctl.plan.converge import converge
+from labctl.plan.model import (
+    Folders,
+    NetworkKind,
+    Plan,
+    PlannedImage,
+    PlannedInterface,
+    PlannedNetwork,
+    PlannedNode,
+    PlannedRoute,
+)
+from labctl.plan.observed import Observed, Tag
+from labctl.topology.catalogue import Catalogue
+from labctl.topology.model import Interface, Internet, Node, Segment, Topology
+
+RENDER_VERSION = "1"  # raised when rendered machines change in a way that running ones must follow
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What planning takes from this installation.
+
+    `prefix` starts every libvirt name, empty for the real one; `playbooks` is the hash of the playbooks folder.
+    """
+
+    home: Path
+    prefix: str = ""
+    playbooks: str = ""
+
+    def folders(self, lab: str) -> Folders:
+        """Return where a lab keeps its files."""
+        return Folders(self.home / "labs" / lab)
+
+
+def plan_lab(topology: Topology, owner: str, catalogue: Catalogue, observed: Observed, setting: Setting) -> Plan:
+    """Return the plan of the lab of one owner. Raises Refused where a foreign object has one of its names."""
+    lab = f"{topology.name}-{owner}"
+    base = Tag(lab=lab, topology=topology.name, owner=owner, member="", spec="")
+    networks = plan_networks(topology, base, observed, setting)
+    nodes = plan_nodes(topology, base, networks, catalogue, setting)
+    plan = Plan(lab, topology.name, owner, setting.folders(lab), networks, nodes, actions=())
+    return replace(plan, actions=converge(plan, observed))
+
+
+def plan_networks(topology: Topology, base: Tag, observed: Observed, setting: Setting) -> tuple[PlannedNetwork, ...]:
+    """Return the libvirt networks of a lab: those of the topology, then management."""
+    planned = []
+    for member, network in topology.networks.items():
+        kind = NetworkKind.INTERNET if isinstance(network, Internet) else NetworkKind.SEGMENT
+        planned.append(plan_network(member, kind, base, observed, setting))
+    planned.append(plan_network(names.MANAGEMENT, NetworkKind.MANAGEMENT, base, observed, setting))
+    return tuple(planned)
+
+
+def plan_network(member: str, kind: NetworkKind, base: Tag, observed: Observed, setting: Setting) -> PlannedNetwork:
+    """Return one libvirt network; an `internet` one keeps the subnet that it already has."""
+    name = f"{setting.prefix}{base.lab}.{member}"
+    subnet = pick_subnet(name, observed) if kind is NetworkKind.INTERNET else ""
+    spec = names.digest(RENDER_VERSION, kind, subnet)[:16]
+    return PlannedNetwork(
+        member=member, name=name, uuid=names.object_uuid(name), bridge=names.bridge_name(name), kind=kind,
+        subnet=subnet, tag=replace(base, member=member, spec=spec),
+    )  # fmt: skip
+
+
+def pick_subnet(name: str, observed: Observed) -> str:
+    """Return the NAT subnet of a network: its own if it exists and is ours, else a free one of the pool."""
+    for seen in observed.networks:
+        if seen.name == name and seen.tag and seen.subnet:
+            return str(seen.subnet)
+    taken = [*(seen.subnet for seen in observed.networks if seen.subnet), *observed.routes]
+    subnet = names.internet_subnet(name, [other for other in taken if other.prefixlen > 0])
+    if subnet is None:
+        raise Refused(
+            _("no free subnet is left in {pool} for the network {name}").format(pool=names.INTERNET_POOL, name=name),
+            hint="labctl status",
+        )
+    return str(subnet)
+
+
+def plan_nodes(
+    topology: Topology, base: Tag, networks: tuple[PlannedNetwork, ...], catalogue: Catalogue, setting: Setting
+) -> tuple[PlannedNode, ...]:
+    """Return the machines of a lab in the topology's order."""
+    pairs = [(node, name) for node, spec in topology.nodes.items() for name in (*spec.interfaces, names.MANAGEMENT)]
+    macs = names.mac_addresses(topology.name, pairs)
+    waves = plan_waves(topology.nodes)
+    bridge = networks[-1].bridge
+    return tuple(
+        plan_node(topology, member, macs, replace(base, member=member), catalogue, setting, waves[member], bridge)
+        for member in topology.nodes
+    )
+
+
+def plan_waves(nodes: Mapping[str, Node]) -> Mapping[str, int]:
+    """Return for each node how deep its chain of `after` goes; the topology has no cycle, loading made sure."""
+    waves: dict[str, int] = {}
+
+    def depth(member: str) -> int:
+        if member not in waves:
+            waves[member] = 1 + max((depth(other) for other in nodes[member].after), default=-1)
+        return waves[member]
+
+    for member in nodes:
+        depth(member)
+    return waves
+
+
+def plan_node(
+    topology: Topology,
+    member: str,
+    macs: Mapping[tuple[str, str], str],
+    tag: Tag,
+    catalogue: Catalogue,
+    setting: Setting,
+    wave: int,
+    bridge: str,
+) -> PlannedNode:
+    """Return one machine with everything that its XML and identity need."""
+    node = topology.nodes[member]
+    name = f"{setting.prefix}{tag.lab}.{member}"
+    interfaces = tuple(
+        plan_interface(topology, key, interface, macs[member, key]) for key, interface in node.interfaces.items()
+    )
+    management = PlannedInterface(names.MANAGEMENT, names.MANAGEMENT, macs[member, names.MANAGEMENT], "none")
+    packages = {package for service in node.services for package in catalogue.services[service].packages}
+    planned = PlannedNode(
+        member=member, name=name, uuid=names.object_uuid(name),
+        image=PlannedImage(node.image, tuple(sorted(packages))),
+        memory=node.memory, cpus=node.cpus, disk=node.disk, interfaces=interfaces,
+        routes=plan_routes(topology, node), nameservers=tuple(str(server) for server in node.nameservers),
+        search=node.search or "", services=node.services, wave=wave, management=management,
+        address=f"{names.link_local(management.mac)}%{bridge}", tag=tag,
+    )  # fmt: skip
+    return replace(planned, tag=replace(tag, spec=machine_hash(planned), configured=services_hash(planned, setting)))
+
+
+def plan_interface(topology: Topology, name: str, interface: Interface, mac: str) -> PlannedInterface:
+    """Return one network card."""
+    network = topology.networks[interface.network]
+    prefix = network.cidr.prefixlen if isinstance(network, Segment) else None
+    gateway = str(interface.gateway) if interface.gateway else ""
+    return PlannedInterface(name, interface.network, mac, str(interface.address), prefix, gateway)
+
+
+def plan_routes(topology: Topology, node: Node) -> tuple[PlannedRoute, ...]:
+    """Return the static routes of a node, each with the interface that reaches its router."""
+    routes = []
+    for route in node.routes:
+        for name, interface in node.interfaces.items():
+            network = topology.networks[interface.network]
+            if isinstance(network, Segment) and route.via in IPv4Network(network.cidr):
+                routes.append(PlannedRoute(str(route.to), str(route.via), name))
+                break
+    return tuple(routes)
+
+
+def machine_hash(node: PlannedNode) -> str:
+    """Return the hash of all that a new overlay or another XML would be needed for."""
+    parts = (node.image.key, node.memory, node.cpus, node.disk, node.interfaces, node.routes, node.nameservers)
+    return names.digest(RENDER_VERSION, repr((*parts, node.search, node.management)))[:16]
+
+
+def services_hash(node: PlannedNode, setting: Setting) -> str:
+    """Return the hash of all that the playbooks make of a node."""
+    services = json.dumps(node.services, sort_keys=True, default=dict)
+    return names.digest(setting.playbooks, services)[:16]
