@@ -1,6 +1,6 @@
 """Our metadata as XML: the tag of a libvirt object to its element, and back."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
 
@@ -28,3 +28,8 @@ def parse_tag(document: str) -> Tag | None:
         return Tag(**found.attrib)
     except TypeError:
         return None
+
+
+def unconfigured(tag: Tag) -> Tag:
+    """Return the tag of a machine that Ansible has not finished yet."""
+    return replace(tag, configured="")

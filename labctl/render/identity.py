@@ -1,0 +1,101 @@
+"""Renders what makes a clone of an image this node: a tmpfiles.d document with its name, keys and network files.
+
+The image's labctl-identity.service gives it to systemd-tmpfiles at each boot. Lines of type ``f`` create a
+file once and never again, so that what a student changes survives a reboot. Formats: tmpfiles.d(5),
+systemd.link(5), systemd.network(5).
+"""
+
+import base64
+from dataclasses import dataclass
+
+from labctl.plan.model import PlannedInterface, PlannedNode
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys of a node in OpenSSH's text formats: its own host key pair, and who may log in as root."""
+
+    host_private: str
+    host_public: str
+    authorized: str
+
+
+def render_identity(node: PlannedNode, keys: Keys) -> str:
+    """Return the tmpfiles.d document of a node. It holds a private key: its file is for QEMU's user only."""
+    lines = [
+        write("/etc/hostname", "0644", f"{node.member}\n"),
+        write("/etc/hosts", "0644", render_hosts(node)),
+        write("/etc/ssh/ssh_host_ed25519_key", "0600", keys.host_private),
+        write("/etc/ssh/ssh_host_ed25519_key.pub", "0644", keys.host_public),
+        "d /root/.ssh 0700 root root -",
+        write("/root/.ssh/authorized_keys", "0600", keys.authorized),
+        *(
+            write(f"/etc/systemd/network/10-{interface.name}.link", "0644", render_link(interface))
+            for interface in (node.management, *node.interfaces)
+        ),
+        write("/etc/systemd/network/10-mgmt.network", "0644", MANAGEMENT_NETWORK),
+        *(
+            write(f"/etc/systemd/network/20-{interface.name}.network", "0644", render_network_file(node, interface))
+            for interface in node.interfaces
+            if interface.address != "none"
+        ),
+        *([write("/etc/resolv.conf", "0644", render_resolver(node))] if node.nameservers else []),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+# No router advertisement and no other address: nothing on this link is routable, so a firewall exercise
+# cannot be walked around through it.
+MANAGEMENT_NETWORK = """\
+# Lien de gestion de labctl : ne pas modifier, l'assistance et les vérifications passent par lui.
+[Match]
+Name=mgmt
+
+[Link]
+RequiredForOnline=no
+
+[Network]
+LinkLocalAddressing=ipv6
+IPv6AcceptRA=no
+LLMNR=no
+MulticastDNS=no
+"""
+
+
+def write(path: str, mode: str, content: str) -> str:
+    """Return the tmpfiles.d line that creates a file once; ``~`` says that the content is in base64."""
+    return f"f~ {path} {mode} root root - {base64.b64encode(content.encode()).decode()}"
+
+
+def render_hosts(node: PlannedNode) -> str:
+    """Return /etc/hosts."""
+    names = f"{node.member}.{node.search} {node.member}" if node.search else node.member
+    return f"127.0.0.1 localhost\n127.0.1.1 {names}\n::1 localhost ip6-localhost ip6-loopback\n"
+
+
+def render_link(interface: PlannedInterface) -> str:
+    """Return the systemd.link file that gives a card the topology's name for it."""
+    return f"[Match]\nMACAddress={interface.mac}\n\n[Link]\nName={interface.name}\n"
+
+
+def render_network_file(node: PlannedNode, interface: PlannedInterface) -> str:
+    """Return the systemd.network file of one interface, with the routes whose router it reaches."""
+    lines = ["[Match]", f"Name={interface.name}", "", "[Network]", "LinkLocalAddressing=no", "IPv6AcceptRA=no"]
+    if interface.address == "dhcp":
+        lines.append("DHCP=ipv4")
+    else:
+        lines.append(f"Address={interface.address}/{interface.prefix}")
+    if interface.gateway:
+        lines.append(f"Gateway={interface.gateway}")
+    if node.nameservers and interface.address == "dhcp":
+        lines += ["", "[DHCPv4]", "UseDNS=no"]
+    for route in node.routes:
+        if route.interface == interface.name:
+            lines += ["", "[Route]", f"Destination={route.to}", f"Gateway={route.via}"]
+    return "\n".join(lines) + "\n"
+
+
+def render_resolver(node: PlannedNode) -> str:
+    """Return /etc/resolv.conf."""
+    search = [f"search {node.search}"] if node.search else []
+    return "\n".join([*search, *(f"nameserver {server}" for server in node.nameservers)]) + "\n"

@@ -1,0 +1,57 @@
+"""Renders planned machines and networks as libvirt XML documents.
+
+Formats: https://libvirt.org/formatdomain.html and https://libvirt.org/formatnetwork.html
+"""
+
+from functools import cache
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from labctl.plan.model import Folders, NetworkKind, PlannedNetwork, PlannedNode
+from labctl.render.tag import render_tag, unconfigured
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@cache
+def environment() -> Environment:
+    """Return the template environment.
+
+    Autoescape is always on: select_autoescape() would leave ``.xml.j2`` files out.
+    """
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+
+
+def render_domain(node: PlannedNode, networks: dict[str, PlannedNetwork], folders: Folders, accelerator: str) -> str:
+    """Return the domain XML of a machine. `networks` is by member name; `accelerator` is "kvm" or "tcg"."""
+    return environment().get_template("domain.xml.j2").render(
+        node=node,
+        networks=networks,
+        disk=folders.disk(node.member),
+        identity=folders.identity(node.member),
+        serial_log=folders.serial_log(node.member),
+        interfaces=(node.management, *node.interfaces),
+        management=node.management,
+        virtualisation="kvm" if accelerator == "kvm" else "qemu",
+        # "configured" says what was done, not what is wanted: it is set once Ansible has ended.
+        tag=Markup(render_tag(unconfigured(node.tag))),  # noqa: S704  render_tag quotes every value
+    )  # fmt: skip
+
+
+def render_network(network: PlannedNetwork) -> str:
+    """Return the network XML: NAT with DHCP, management by IPv6 link-local only, or a bare bridge."""
+    hosts = IPv4Network(network.subnet) if network.kind is NetworkKind.INTERNET else None
+    return environment().get_template("network.xml.j2").render(
+        network=network,
+        tag=Markup(render_tag(network.tag)),  # noqa: S704  render_tag quotes every value
+        router=hosts[1] if hosts else "",
+        first=hosts[2] if hosts else "",
+        last=hosts[-2] if hosts else "",
+        prefix=hosts.prefixlen if hosts else "",
+    )  # fmt: skip

@@ -1,0 +1,177 @@
+"""Runs commands on guests over SSH: the only door to paramiko.
+
+A guest's host key is known before its first boot; an unknown or changed key is refused, never learnt.
+"""
+
+import logging
+import shlex
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import paramiko
+
+from labctl.errors import DeadlineMissed, LabctlError
+from labctl.language import _
+from labctl.program import missing
+
+USER = "root"
+PORT = 22
+OUTPUT_LIMIT = 1 << 20  # bytes kept of each stream: a guest may flood
+BANNER_TIMEOUT = 60  # seconds; sshd under emulation forks slowly while a guest still boots
+
+# Paramiko logs each refused connection with a traceback; errors are raised, so nothing is lost.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+
+
+class Unreachable(LabctlError):
+    """The guest does not answer, or refuses the login."""
+
+
+@dataclass(frozen=True)
+class Login:
+    """How to reach one guest. `address` is an IPv6 link-local one with its zone; `name` its known_hosts entry."""
+
+    name: str
+    address: str
+    key: Path
+    known_hosts: Path
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command on a guest did. The output was capped and decoded with replacement: never evaluate it."""
+
+    code: int
+    stdout: str
+    stderr: str
+    truncated: bool = False
+
+
+@contextmanager
+def connect(login: Login, deadline: float) -> Iterator[paramiko.SSHClient]:
+    """Log in and give the session; `deadline` is in seconds. Raises Unreachable."""
+    client = paramiko.SSHClient()
+    client.load_host_keys(str(login.known_hosts))
+    client.set_missing_host_key_policy(paramiko.RejectPolicy())
+    try:
+        client.connect(
+            login.address, port=PORT, username=USER, pkey=paramiko.Ed25519Key.from_private_key_file(str(login.key)),
+            timeout=deadline, banner_timeout=max(deadline, BANNER_TIMEOUT), auth_timeout=max(deadline, BANNER_TIMEOUT),
+            allow_agent=False, look_for_keys=False,
+        )  # fmt: skip
+        yield client
+    except paramiko.BadHostKeyException as exc:
+        text = _("{name} shows another host key than the one labctl gave it: somebody else may be answering")
+        raise Unreachable(text.format(name=login.name)) from exc
+    except (paramiko.SSHException, OSError, EOFError) as exc:
+        text = _("{name} does not answer SSH at {address}: {error}")
+        raise Unreachable(text.format(name=login.name, address=login.address, error=exc)) from exc
+    finally:
+        client.close()
+
+
+def wait_login(login: Login, deadline: float, pause: float = 0.5) -> float:
+    """Log in as soon as the guest lets us, run ``true``, and return how many seconds that took.
+
+    Raises DeadlineMissed after `deadline` seconds; a changed host key ends the wait at once.
+    """
+    start = time.monotonic()
+    while True:
+        left = deadline - (time.monotonic() - start)
+        try:
+            with connect(login, max(1.0, min(left, 30.0))) as client:
+                execute(client, ["true"], deadline=max(5.0, left))
+        except (Unreachable, TimeoutError) as exc:
+            if isinstance(exc.__cause__, paramiko.BadHostKeyException):
+                raise
+            if time.monotonic() - start + pause >= deadline:
+                text = _("{name}: no SSH login within {seconds:.0f} s; the last try said: {error}")
+                raise DeadlineMissed(text.format(name=login.name, seconds=deadline, error=exc)) from exc
+            time.sleep(pause)
+        else:
+            return time.monotonic() - start
+
+
+def run(login: Login, argv: Sequence[str], *, stdin: bytes = b"", deadline: float = 60) -> Answer:
+    """Run one command on a guest. Raises Unreachable, or TimeoutError after `deadline` seconds."""
+    with connect(login, deadline) as client:
+        return execute(client, argv, stdin=stdin, deadline=deadline)
+
+
+def execute(client: paramiko.SSHClient, argv: Sequence[str], *, stdin: bytes = b"", deadline: float = 60) -> Answer:
+    """Run one command in an open session, words quoted for the login shell, output capped."""
+    transport = client.get_transport()
+    if transport is None:
+        raise EOFError
+    channel = transport.open_session(timeout=deadline)
+    with channel:
+        channel.settimeout(1.0)
+        channel.exec_command(shlex.join(argv))
+        send(channel, stdin)
+        return collect(channel, time.monotonic() + deadline)
+
+
+def send(channel: paramiko.Channel, data: bytes) -> None:
+    """Write all of stdin and close it."""
+    with suppress(OSError):  # a command that ends early does not read the rest
+        channel.sendall(data)
+    channel.shutdown_write()
+
+
+def collect(channel: paramiko.Channel, until: float) -> Answer:
+    """Read both streams to the end, keep OUTPUT_LIMIT bytes of each; TimeoutError once `until` has passed."""
+    kept = {"out": bytearray(), "err": bytearray()}
+    truncated = False
+    while True:
+        for name, ready, receive in (
+            ("out", channel.recv_ready, channel.recv),
+            ("err", channel.recv_stderr_ready, channel.recv_stderr),
+        ):
+            while ready():
+                chunk = receive(1 << 16)
+                room = OUTPUT_LIMIT - len(kept[name])
+                kept[name] += chunk[:room]
+                truncated = truncated or len(chunk) > room
+        if channel.exit_status_ready() and not channel.recv_ready() and not channel.recv_stderr_ready():
+            break
+        if time.monotonic() > until:
+            raise TimeoutError(_("the command did not end in time"))
+        channel.status_event.wait(0.05)
+    out, err = (bytes(kept[name]).decode("utf-8", "replace") for name in ("out", "err"))
+    return Answer(channel.recv_exit_status(), out, err, truncated)
+
+
+def answers(address: str, timeout: float) -> bool:
+    """Return whether something accepts TCP connections on the SSH port; the kernel's own word that it lives."""
+    with suppress(OSError), socket.create_connection((address, PORT), timeout=timeout):
+        return True
+    return False
+
+
+def client_command(login: Login, command: Sequence[str]) -> list[str]:
+    """Return the OpenSSH command line for a person's session or command; it holds no secret, only paths."""
+    options = {
+        "UserKnownHostsFile": str(login.known_hosts),
+        "GlobalKnownHostsFile": "/dev/null",
+        "StrictHostKeyChecking": "yes",
+        "IdentitiesOnly": "yes",
+        "PasswordAuthentication": "no",
+        "LogLevel": "ERROR",
+    }
+    words = ["ssh", "-i", str(login.key)]
+    for key, value in options.items():
+        words += ["-o", f"{key}={value}"]
+    return [*words, f"{USER}@{login.address}", *([shlex.join(command)] if command else [])]
+
+
+def interactive(login: Login, command: Sequence[str]) -> int:
+    """Give the terminal to OpenSSH's client and return its exit code, which is the command's."""
+    try:
+        return subprocess.run(client_command(login, command), check=False).returncode
+    except FileNotFoundError as exc:
+        raise missing("ssh") from exc
