@@ -1,9 +1,18 @@
 """What a topology may name: the images, services and competencies that this labctl knows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
 
-from labctl.topology.model import Text
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+
+from labctl.competencies import load_competencies
+from labctl.language import _
+from labctl.topology.model import CompetencyId, Line, ServiceName, Text
+from labctl.topology.problems import Finding, ProblemsFound, Steps, nearest, quoted
+from labctl.topology.shapes import as_json, shape_findings
+from labctl.topology.tree import Tree, read_tree
 
 
 @dataclass(frozen=True)
@@ -19,7 +28,8 @@ class Parameter:
     """One parameter of a service, as its role's argument_specs.yml describes it.
 
     `type` is one of Ansible's: str, int, bool, list, dict, float, path, raw. `elements` is the type
-    of a list's items; `options` describes the keys of a dict or of a list of dicts.
+    of a list's items; `options` describes the keys of a dict or of a list of dicts. `description` is
+    English, `french` its French or empty; `default` is as the role writes it, None for none.
     """
 
     name: str
@@ -29,17 +39,27 @@ class Parameter:
     elements: str
     options: Mapping[str, "Parameter"]
     description: str
+    french: str = ""
+    default: JsonValue = None
 
 
 @dataclass(frozen=True)
 class Service:
-    """A role of playbooks/: what it is for, what it serves and which packages its image needs."""
+    """A role of playbooks/: what it is for, what it serves and which packages its image needs.
+
+    `packages` are for every image; `image_packages` those that only images of a name need.
+    """
 
     name: str
     title: Text
     competencies: tuple[str, ...]
     packages: tuple[str, ...]
     parameters: Mapping[str, Parameter]
+    image_packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def packages_for(self, image: str) -> tuple[str, ...]:
+        """Return the Debian packages that the service needs on an image, sorted."""
+        return tuple(sorted({*self.packages, *self.image_packages.get(image, ())}))
 
 
 @dataclass(frozen=True)
@@ -49,3 +69,135 @@ class Catalogue:
     images: Mapping[str, ImageFacts]
     services: Mapping[str, Service]
     competencies: frozenset[str]
+
+
+class Closed(BaseModel):
+    """Role metadata whose keys are ours: a typo must not pass."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+M = TypeVar("M", bound=BaseModel)
+Package = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]{1,80}$")]
+
+
+class RoleCard(Closed):
+    """meta/labctl.yml of a role.
+
+    `packages` is a list, or a mapping from an image name to a list, where `all` stands for every image.
+    `french` has the French of parameter descriptions, by `name` or `name.option`.
+    """
+
+    title: Text
+    competencies: tuple[CompetencyId, ...]
+    packages: tuple[Package, ...] | Mapping[str, tuple[Package, ...]] = ()
+    french: Mapping[str, Line] = Field(default_factory=dict)
+
+
+class Option(BaseModel):
+    """One option of argument_specs.yml; Ansible knows more keys than matter here."""
+
+    type: Literal["str", "int", "bool", "list", "dict", "float", "path", "raw", "json", "bytes", "bits"] = "str"
+    required: bool = False
+    choices: tuple[JsonValue, ...] = ()
+    elements: Literal["str", "int", "bool", "list", "dict", "float", "path", "raw"] = "raw"
+    options: Mapping[str, "Option"] = Field(default_factory=dict)
+    description: str | tuple[str, ...] = ""
+    default: JsonValue = None
+
+
+class EntryPoint(BaseModel):
+    """How a role may be entered; only `main` is."""
+
+    options: Mapping[str, Option] = Field(default_factory=dict)
+
+
+class EntryPoints(BaseModel):
+    """The entry points of a role."""
+
+    main: EntryPoint
+
+
+class ArgumentSpecs(BaseModel):
+    """meta/argument_specs.yml of a role."""
+
+    argument_specs: EntryPoints
+
+
+def load_catalogue(playbooks: Path, images: Mapping[str, int]) -> Catalogue:
+    """Return what topologies may name.
+
+    `images` maps a name to its minimum memory in MiB; services are the folders of `playbooks`/roles that
+    have a meta/labctl.yml. Raises ProblemsFound about role metadata that has problems.
+    """
+    cards = sorted(playbooks.glob("roles/*/meta/labctl.yml"))
+    services = [load_service(card.parent.parent) for card in cards]
+    return Catalogue(
+        images={name: ImageFacts(name, memory) for name, memory in images.items()},
+        services={service.name: service for service in services},
+        competencies=frozenset(load_competencies()),
+    )
+
+
+def load_service(role: Path) -> Service:
+    """Return the service of one role folder from meta/labctl.yml and meta/argument_specs.yml (which may be absent)."""
+    tree = read_tree(role / "meta" / "labctl.yml")
+    card = parse(tree, RoleCard)
+    for position, name in enumerate(card.competencies if card else ()):
+        if name not in load_competencies():
+            near = nearest(name, load_competencies())
+            tree.find(Finding(("competencies", position), _("a known competency"), quoted(name), near))
+    specs = role / "meta" / "argument_specs.yml"
+    french = card.french if card else {}
+    parameters = load_parameters(specs, role.name, french) if specs.exists() else {}
+    if tree.problems or card is None:
+        raise ProblemsFound(tree.problems)
+    TypeAdapter(ServiceName).validate_python(role.name)
+    packages = card.packages
+    every = packages if isinstance(packages, tuple) else packages.get("all", ())
+    by_image = {} if isinstance(packages, tuple) else {name: some for name, some in packages.items() if name != "all"}
+    return Service(role.name, card.title, card.competencies, every, parameters, by_image)
+
+
+def load_parameters(path: Path, role: str, french: Mapping[str, str]) -> Mapping[str, Parameter]:
+    """Return the parameters of a role's main entry point, without the role's name before theirs."""
+    tree = read_tree(path)
+    specs = parse(tree, ArgumentSpecs)
+    steps: Steps = ("argument_specs", "main", "options")
+    found = {}
+    for name, option in (specs.argument_specs.main.options if specs else {}).items():
+        short = name.removeprefix(f"{role}_")
+        if short == name:
+            tree.find(
+                Finding((*steps, name), _('a name that starts with "{prefix}"').format(prefix=f"{role}_"), at_key=True)
+            )
+        found[short] = parameter_of(short, option, french, short)
+    if tree.problems:
+        raise ProblemsFound(tree.problems)
+    return found
+
+
+def parameter_of(name: str, option: Option, french: Mapping[str, str], way: str) -> Parameter:
+    """Return one option, and those inside it, as a parameter; `way` is its key in `french`."""
+    text = option.description if isinstance(option.description, str) else " ".join(option.description)
+    return Parameter(
+        name=name,
+        type=option.type,
+        required=option.required,
+        choices=tuple(str(one).lower() if isinstance(one, bool) else str(one) for one in option.choices),
+        elements=option.elements,
+        options={key: parameter_of(key, one, french, f"{way}.{key}") for key, one in option.options.items()},
+        description=text,
+        french=french.get(way, ""),
+        default=option.default,
+    )
+
+
+def parse(tree: Tree, model: type[M]) -> M | None:
+    """Return a file of role metadata as a model, None after adding its problems to the tree."""
+    try:
+        return model.model_validate_json(as_json(tree.data), strict=True)
+    except ValidationError as exc:
+        for finding in shape_findings(exc, model, tree.data):
+            tree.find(finding)
+        return None

@@ -1,0 +1,146 @@
+"""What the parts of a topology mean together: every name that is unknown, given twice or needs itself."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+
+from pydantic import JsonValue
+
+from labctl.language import _
+from labctl.topology.addresses import address_findings
+from labctl.topology.catalogue import Catalogue
+from labctl.topology.model import Node
+from labctl.topology.parameters import service_findings
+from labctl.topology.parts import Parts, mapping
+from labctl.topology.problems import Finding, Steps, listing, nearest, quoted
+
+MANAGEMENT = "mgmt"  # the network and card that labctl adds to every node
+RESERVED_INTERFACES = frozenset({MANAGEMENT, "lo"})
+
+
+def semantic_findings(parts: Parts, data: JsonValue, catalogue: Catalogue) -> Iterator[Finding]:
+    """Yield every problem of meaning. `data` is the plain topology, read where a part is not well formed."""
+    yield from reserved_findings(parts)
+    yield from address_findings(parts)
+    for name, node in parts.nodes.items():
+        yield from node_findings(name, node, parts, catalogue)
+    yield from need_findings(parts)
+    yield from competency_findings(data, catalogue)
+    yield from check_findings(parts, catalogue)
+    for name, plain in mapping(data, "nodes").items():
+        yield from services_findings(mapping(plain, "services"), ("nodes", name, "services"), catalogue)
+
+
+def unknown(steps: Steps, expected: str, name: str, known: Iterable[str], *, at_key: bool = False) -> Finding:
+    """Return the finding about a name that nothing has; `expected` has {names} for what there is."""
+    names = list(known)
+    text = expected.format(names=listing(names) or _("none"))
+    return Finding(steps, text, quoted(name), nearest(name, names), at_key)
+
+
+def reserved_findings(parts: Parts) -> Iterator[Finding]:
+    """Yield networks and interfaces with a name that labctl or Linux uses."""
+    if MANAGEMENT in parts.network_names:
+        yield reserved(("networks", MANAGEMENT), MANAGEMENT)
+    for name, node in parts.nodes.items():
+        for card in node.interfaces:
+            if card in RESERVED_INTERFACES:
+                yield reserved(("nodes", name, "interfaces", card), card)
+
+
+def reserved(steps: Steps, name: str) -> Finding:
+    """Return the finding about a reserved name."""
+    return Finding(steps, _("another name"), _("{name}, which is reserved").format(name=quoted(name)), at_key=True)
+
+
+def node_findings(name: str, node: Node, parts: Parts, catalogue: Catalogue) -> Iterator[Finding]:
+    """Yield what one node names that does not exist, and memory that its image cannot run in."""
+    steps: Steps = ("nodes", name)
+    image = catalogue.images.get(node.image)
+    if image is None:
+        text = _("a known image ({names})")
+        yield unknown((*steps, "image"), text, node.image, catalogue.images)
+    elif node.memory < image.minimum_memory:
+        text = _('at least {least} MiB, the minimum of the image "{image}"')
+        expected = text.format(least=image.minimum_memory, image=node.image)
+        yield Finding((*steps, "memory"), expected, _("{memory} MiB").format(memory=node.memory))
+    for card, interface in node.interfaces.items():
+        if interface.network not in parts.network_names:
+            way = (*steps, "interfaces", card, "network")
+            yield unknown(way, _("a network of this file ({names})"), interface.network, parts.network_names)
+
+
+def services_findings(services: Mapping[str, JsonValue], steps: Steps, catalogue: Catalogue) -> Iterator[Finding]:
+    """Yield unknown services of a node and wrong parameters of the known ones."""
+    for name, given in services.items():
+        service = catalogue.services.get(name)
+        if service is None:
+            yield unknown((*steps, name), _("a known service ({names})"), name, catalogue.services, at_key=True)
+        elif isinstance(given, dict):
+            yield from service_findings(given, service, (*steps, name))
+
+
+def need_findings(parts: Parts) -> Iterator[Finding]:
+    """Yield nodes that come after an unknown node, after themselves, or after each other in a circle."""
+    needs: dict[str, list[str]] = {}
+    for name, node in parts.nodes.items():
+        needs[name] = []
+        for position, other in enumerate(node.after):
+            steps: Steps = ("nodes", name, "after", position)
+            if other == name:
+                yield Finding(steps, _("another node"), _("the node itself"))
+            elif other not in parts.node_names:
+                yield unknown(steps, _("a node of this file ({names})"), other, parts.node_names)
+            else:
+                needs[name].append(other)
+    while cycle := find_cycle(needs):
+        first, needed = cycle[0], cycle[1]
+        position = parts.nodes[first].after.index(needed)
+        found = _("a circle: {names}").format(names=" → ".join(cycle))
+        yield Finding(("nodes", first, "after", position), _("an order in which nodes can be configured"), found)
+        needs[first].remove(needed)
+
+
+def find_cycle(needs: Mapping[str, Iterable[str]]) -> list[str]:
+    """Return the nodes of one circle, each needing the next and the last being the first again; empty if none."""
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as exc:
+        circle = list(reversed(exc.args[1]))[:-1]  # graphlib goes from what is needed to what needs it
+        start = circle.index(min(circle))
+        return [*circle[start:], *circle[: start + 1]]
+    return []
+
+
+def competency_findings(data: JsonValue, catalogue: Catalogue) -> Iterator[Finding]:
+    """Yield competencies of the topology that the official list does not have, or that stand twice."""
+    named = data.get("competencies") if isinstance(data, dict) else None
+    seen: set[str] = set()
+    for position, name in enumerate(named if isinstance(named, list) else []):
+        if not isinstance(name, str) or not name.startswith("B"):
+            continue
+        if name in seen:
+            yield Finding(("competencies", position), _("each competency once"), quoted(name))
+        elif name not in catalogue.competencies:
+            yield unknown_competency(("competencies", position), name, catalogue)
+        seen.add(name)
+
+
+def unknown_competency(steps: Steps, name: str, catalogue: Catalogue) -> Finding:
+    """Return the finding about a competency that is not in the official list."""
+    return Finding(steps, _("a competency of the official list"), quoted(name), nearest(name, catalogue.competencies))
+
+
+def check_findings(parts: Parts, catalogue: Catalogue) -> Iterator[Finding]:
+    """Yield checks with an id given twice, from an unknown node, or for an unknown competency."""
+    first: dict[str, int] = {}
+    for position, check in parts.checks.items():
+        steps: Steps = ("checks", position)
+        if check.id in first:
+            text = _("{name}, which checks[{position}] has").format(name=quoted(check.id), position=first[check.id])
+            yield Finding((*steps, "id"), _("an id of its own"), text)
+        first.setdefault(check.id, position)
+        if check.origin not in parts.node_names:
+            text = _("a node of this file ({names})")
+            yield unknown((*steps, "from"), text, check.origin, parts.node_names)
+        if check.competency not in catalogue.competencies:
+            yield unknown_competency((*steps, "competency"), check.competency, catalogue)
