@@ -1,0 +1,143 @@
+"""A machine's XML to a libvirt domain of ours, through its life, and back to nothing."""
+
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import libvirt
+
+from labctl.errors import LabctlError
+from labctl.hypervisor.binding import Connection, Domain
+from labctl.hypervisor.failure import is_missing
+from labctl.hypervisor.ownership import (
+    check_domain_owner,
+    find_domain,
+    refuse_taken_identity,
+    tag_for_update,
+    tag_of_description,
+)
+from labctl.hypervisor.states import read_state
+from labctl.language import _
+from labctl.plan.observed import DomainState
+from labctl.render.tag import NAMESPACE, PREFIX
+
+
+def define(connection: Connection, document: str) -> None:
+    """Define the domain, or redefine ours of the same name and lab. Raises Refused for anybody else's."""
+    name, tag = tag_of_description(document)
+    domain = find_domain(connection, name)
+    if domain is not None:
+        check_domain_owner(domain, tag.lab)
+    else:
+        refuse_taken_identity(document, connection.lookupByUUIDString)
+    connection.defineXMLFlags(document, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+
+
+def find_own(connection: Connection, name: str, lab: str) -> Domain:
+    """Return our domain of that lab. Raises LabctlError where it does not exist, Refused where it is not ours."""
+    domain = find_domain(connection, name)
+    if domain is None:
+        raise absent(name)
+    check_domain_owner(domain, lab)
+    return domain
+
+
+def absent(name: str) -> LabctlError:
+    """Return the error for a machine that does not exist."""
+    return LabctlError(_('the virtual machine "{name}" does not exist').format(name=name), hint="labctl status")
+
+
+def start(connection: Connection, name: str, lab: str) -> None:
+    """Start our domain; one that runs already, or that somebody starts at the same time, is what was wanted."""
+    domain = find_own(connection, name, lab)
+    if domain.isActive():
+        return
+    try:
+        domain.create()
+    except libvirt.libvirtError:
+        if not domain.isActive():
+            raise
+
+
+def resume(connection: Connection, name: str, lab: str) -> None:
+    """Let our paused domain run on; one that runs already is what was wanted."""
+    domain = find_own(connection, name, lab)
+    if current_state(domain)[0] is not DomainState.PAUSED:
+        return
+    try:
+        domain.resume()
+    except libvirt.libvirtError:
+        if current_state(domain)[0] is not DomainState.RUNNING:
+            raise
+
+
+def ask_to_stop(connection: Connection, name: str, lab: str) -> bool:
+    """Ask the guest, by its agent else by ACPI, to power off; return whether it makes sense to wait for it."""
+    domain = find_own(connection, name, lab)
+    if current_state(domain)[0] is not DomainState.RUNNING:
+        return False  # off already, or paused and deaf
+    try:
+        domain.shutdown()
+    except libvirt.libvirtError:
+        return False
+    return True
+
+
+def destroy(connection: Connection, name: str, lab: str) -> None:
+    """Cut the power of our domain; one that is off or gone is what was wanted."""
+    domain = find_domain(connection, name)
+    if domain is not None:
+        check_domain_owner(domain, lab)
+        cut_power(domain)
+
+
+def cut_power(domain: Domain) -> None:
+    """End the domain's process if it has one."""
+    try:
+        if domain.isActive():
+            domain.destroy()
+    except libvirt.libvirtError as exc:
+        if not is_missing(exc) and domain.isActive():
+            raise
+
+
+def remove(connection: Connection, name: str, lab: str) -> None:
+    """Cut the power and undefine our domain with what libvirt keeps beside it; disks stay."""
+    domain = find_domain(connection, name)
+    if domain is None:
+        return
+    check_domain_owner(domain, lab)
+    cut_power(domain)
+    try:
+        domain.undefineFlags(_undefine_flags(connection, domain))
+    except libvirt.libvirtError as exc:
+        if not is_missing(exc):
+            raise
+
+
+def _undefine_flags(connection: Connection, domain: Domain) -> int:
+    flags = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+    if connection.getType() == "QEMU":  # the test driver knows no checkpoints
+        flags |= libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+    nvram = ElementTree.fromstring(domain.XMLDesc()).findtext("./os/nvram", default="")
+    if nvram:
+        # SEC-11: a domain may point at the firmware's shared template; only libvirt's own folder is emptied
+        own = Path(nvram).parent.parts[-2:] == ("qemu", "nvram")
+        flags |= libvirt.VIR_DOMAIN_UNDEFINE_NVRAM if own else libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM
+    return int(flags)
+
+
+def mark_configured(connection: Connection, name: str, lab: str, configured: str) -> None:
+    """Write what Ansible brought to its end into our tag, in the running and the stored description."""
+    domain = find_own(connection, name, lab)
+    tag = replace(check_domain_owner(domain, lab), configured=configured)
+    flags = libvirt.VIR_DOMAIN_AFFECT_CONFIG
+    if domain.isActive():
+        flags |= libvirt.VIR_DOMAIN_AFFECT_LIVE
+    domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, tag_for_update(tag), PREFIX, NAMESPACE, flags)
+
+
+def current_state(domain: Domain) -> tuple[DomainState, str]:
+    """Return the state now and libvirt's word for its reason."""
+    state, reason = domain.state()
+    return read_state(state, reason)

@@ -1,0 +1,155 @@
+"""labctl's requests to libvirt's answers: the one door to the hypervisor, for many threads at once."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from labctl.hypervisor import domains, networks, waiting
+from labctl.hypervisor.console import Console, open_console
+from labctl.hypervisor.events import Change, EventFeed
+from labctl.hypervisor.host_network import read_links, read_routes
+from labctl.hypervisor.observation import read_domains, read_networks
+from labctl.hypervisor.ownership import tag_of_description
+from labctl.hypervisor.pool import Pool
+from labctl.language import _
+from labctl.plan.observed import Observed
+
+PATIENCE_SECONDS = 20.0  # a restart of libvirtd takes some seconds with a hundred guests
+
+
+@dataclass(frozen=True)
+class Versions:
+    """The versions of libvirt's daemon and of the hypervisor behind it, as ``9.0.0``."""
+
+    libvirt: str
+    hypervisor: str
+
+
+class Hypervisor:
+    """Machines and networks of one libvirt, at most `connections` requests at a time.
+
+    Opens nothing before the first request. Every method may be called from any thread; every change
+    first reads our tag on the object and raises Refused for what is not of the lab given. All raise
+    HostNotReady where libvirt cannot be reached or, once it was reached, stays away for `patience`
+    seconds, and LabctlError with libvirt's own words where it says no.
+    """
+
+    def __init__(
+        self, uri: str = "qemu:///system", connections: int = 4, *, patience: float = PATIENCE_SECONDS
+    ) -> None:
+        self._pool = Pool(uri, connections, patience)
+        self._feed = EventFeed(self._pool)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections; a later request opens new ones."""
+        self._feed.close()
+        self._pool.close()
+
+    def versions(self) -> Versions:
+        """Ask the daemon for the versions in use."""
+        failing = _("libvirt does not tell its version")
+        numbers = self._pool.use(lambda connection: (connection.getLibVersion(), connection.getVersion()), failing)
+        return Versions(*(_dotted(number) for number in numbers))
+
+    def observe(self) -> Observed:
+        """Return all domains and networks, ours and foreign, with the host's links and IPv4 routes."""
+        seen = self._pool.use(
+            lambda connection: (read_domains(connection), read_networks(connection)),
+            _("the machines and networks of this host cannot be listed"),
+        )
+        return Observed(domains=seen[0], networks=seen[1], links=read_links(), routes=read_routes())
+
+    def create_network(self, xml: str) -> None:
+        """Define and start a network, now and with every start of the host, or adopt ours with the same tag.
+
+        Raises Refused where a foreign or different network, or a host interface, has its name or bridge.
+        """
+        failing = _('the network "{name}" cannot be created').format(name=tag_of_description(xml)[0])
+        self._pool.use(lambda connection: networks.create(connection, xml), failing)
+
+    def remove_network(self, name: str, lab: str) -> None:
+        """Stop and undefine a network of the lab; an absent one is what was wanted."""
+        failing = _('the network "{name}" cannot be removed').format(name=name)
+        self._pool.use(lambda connection: networks.remove(connection, name, lab), failing)
+
+    def define_domain(self, xml: str) -> None:
+        """Define a machine, validated, or redefine the lab's own of the same name."""
+        failing = _('the machine "{name}" cannot be defined').format(name=tag_of_description(xml)[0])
+        self._pool.use(lambda connection: domains.define(connection, xml), failing)
+
+    def start_domain(self, name: str, lab: str) -> None:
+        """Start a machine of the lab; one that is running is what was wanted."""
+        failing = _('the machine "{name}" cannot be started').format(name=name)
+        self._pool.use(lambda connection: domains.start(connection, name, lab), failing)
+
+    def resume_domain(self, name: str, lab: str) -> None:
+        """Let a paused machine of the lab run on; one that is running is what was wanted."""
+        failing = _('the machine "{name}" cannot be resumed').format(name=name)
+        self._pool.use(lambda connection: domains.resume(connection, name, lab), failing)
+
+    def shutdown_domain(self, name: str, lab: str, deadline: float) -> None:
+        """Ask the guest to power off, by its agent else by ACPI; cut the power after `deadline` seconds."""
+        failing = _('the machine "{name}" cannot be shut down').format(name=name)
+        if self._pool.use(lambda connection: domains.ask_to_stop(connection, name, lab), failing):
+            self._wait(name, deadline, waiting.is_off)
+        self.destroy_domain(name, lab)
+
+    def destroy_domain(self, name: str, lab: str) -> None:
+        """Cut the power of a machine of the lab; one that is off or absent is what was wanted."""
+        failing = _('the machine "{name}" cannot be switched off').format(name=name)
+        self._pool.use(lambda connection: domains.destroy(connection, name, lab), failing)
+
+    def remove_domain(self, name: str, lab: str) -> None:
+        """Cut the power and undefine a machine of the lab with its saved state and snapshot records; disks stay."""
+        failing = _('the machine "{name}" cannot be removed').format(name=name)
+        self._pool.use(lambda connection: domains.remove(connection, name, lab), failing)
+
+    def mark_configured(self, name: str, lab: str, configured: str) -> None:
+        """Write the hash of what Ansible brought to its end into the machine's tag."""
+        failing = _('the machine "{name}" cannot be marked as configured').format(name=name)
+        self._pool.use(lambda connection: domains.mark_configured(connection, name, lab, configured), failing)
+
+    def wait_agent(self, name: str, deadline: float) -> None:
+        """Return once the guest agent answers.
+
+        Raises DeadlineMissed after `deadline` seconds, LabctlError as soon as the machine stops, crashes
+        or is suspended by a disk error.
+        """
+        late = self._wait(name, deadline, waiting.agent_answers)
+        if late is not None:
+            raise waiting.agent_missed(late, deadline)
+
+    def watch(self, callback: Callable[[Change], None]) -> AbstractContextManager[None]:
+        """Call back, from the event thread, for every change of any machine while the context is open."""
+        return self._feed.watching(callback)
+
+    def open_console(self, name: str, lab: str, force: bool = False) -> Console:
+        """Open the serial console of a running machine of the lab.
+
+        Raises Busy where somebody else has it open, unless `force` takes it over.
+        """
+        return self._pool.patiently(lambda: open_console(self._pool, name, lab, force=force))
+
+    def _wait(self, name: str, deadline: float, settled: Callable[[waiting.Glance], bool]) -> waiting.Glance | None:
+        failing = _('the machine "{name}" cannot be looked at').format(name=name)
+
+        def look() -> waiting.Glance | None:
+            return self._pool.use(lambda connection: waiting.glance(connection, name), failing)
+
+        return waiting.wait_for(self._feed, name, deadline, look, settled)
+
+
+def _dotted(number: int) -> str:
+    """Return libvirt's number for a version, major * 1,000,000 + minor * 1,000 + release, as people write it."""
+    major, rest = divmod(number, 1_000_000)
+    return f"{major}.{rest // 1000}.{rest % 1000}"

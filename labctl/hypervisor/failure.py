@@ -1,0 +1,83 @@
+"""libvirt's errors to the errors that labctl tells people about."""
+
+import errno
+from pathlib import Path
+
+import libvirt
+
+from labctl.errors import HostNotReady, LabctlError, Refused
+from labctl.language import _
+
+_FORBIDDEN = frozenset({libvirt.VIR_ERR_AUTH_FAILED, libvirt.VIR_ERR_AUTH_CANCELLED, libvirt.VIR_ERR_ACCESS_DENIED})
+_NOT_THERE = frozenset({libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_NO_NETWORK})
+_TAKEN = frozenset({libvirt.VIR_ERR_DOM_EXIST, libvirt.VIR_ERR_NETWORK_EXIST})
+
+
+class Lost(HostNotReady):
+    """The daemon went away or does not answer: worth another try on a new connection."""
+
+
+def is_missing(exc: libvirt.libvirtError) -> bool:
+    """Tell whether libvirt says that the domain or network does not exist."""
+    return exc.get_error_code() in _NOT_THERE
+
+
+def is_lost(exc: libvirt.libvirtError, alive: bool) -> bool:
+    """Tell whether the error is about the way to the daemon, not about what was asked of it."""
+    if not alive:
+        return True
+    return exc.get_error_domain() == libvirt.VIR_FROM_RPC and exc.get_error_code() in {
+        libvirt.VIR_ERR_INTERNAL_ERROR,  # "client socket is closed"
+        libvirt.VIR_ERR_SYSTEM_ERROR,  # "End of file while reading data"
+    }
+
+
+def start_command() -> str:
+    """Return the command that starts libvirt's daemons on this host."""
+    if Path("/run/systemd/system").is_dir():
+        return "sudo systemctl start virtlogd libvirtd"
+    return "sudo sh -c 'virtlogd -d; libvirtd -d'"
+
+
+def explain_connection(exc: libvirt.libvirtError, uri: str) -> HostNotReady:
+    """Return the error for a connection that could not be opened; Lost where another try makes sense."""
+    detail = exc.get_error_message()
+    # a system error carries errno in int1; its text is in the language of the host
+    if exc.get_error_code() in _FORBIDDEN or exc.get_int1() in {errno.EACCES, errno.EPERM}:
+        text = _('libvirt at "{uri}" does not let you in: {detail}')
+        return HostNotReady(text.format(uri=uri, detail=detail), hint="sudo -i")
+    text = _('libvirt at "{uri}" cannot be reached: {detail}')
+    return Lost(text.format(uri=uri, detail=detail), hint=start_command())
+
+
+def explain_loss(exc: libvirt.libvirtError, uri: str) -> Lost:
+    """Return the error for a daemon that went away, or stopped answering, in the middle of a call."""
+    text = _('libvirt at "{uri}" went away or stopped answering: {detail}')
+    return Lost(text.format(uri=uri, detail=exc.get_error_message()), hint=start_command())
+
+
+def explain_silence(uri: str, seconds: float) -> Lost:
+    """Return the error for a daemon whose socket is open but that never answers."""
+    text = _('libvirt at "{uri}" has not answered for {seconds:.0f} s: its daemon hangs')
+    return Lost(text.format(uri=uri, seconds=seconds), hint=restart_command())
+
+
+def restart_command() -> str:
+    """Return the command that replaces a daemon that hangs; guests live on."""
+    if Path("/run/systemd/system").is_dir():
+        return "sudo systemctl restart libvirtd"
+    return "sudo sh -c 'kill -KILL $(cat /run/libvirtd.pid); libvirtd -d'"
+
+
+def explain(exc: libvirt.libvirtError, failing: str) -> LabctlError:
+    """Return the error for a request that libvirt answered with no.
+
+    `failing` is the sentence, already translated, that says what was tried.
+    """
+    code, detail = exc.get_error_code(), exc.get_error_message()
+    message = f"{failing}: {detail}"
+    if code in _FORBIDDEN:
+        return HostNotReady(message, hint="sudo -i")
+    if code in _TAKEN:
+        return Refused(message, hint="virsh list --all")
+    return LabctlError(message, hint="labctl doctor")
