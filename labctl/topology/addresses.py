@@ -7,7 +7,7 @@ from itertools import combinations
 from labctl.language import _
 from labctl.topology.model import Interface, Node, Segment
 from labctl.topology.parts import Parts
-from labctl.topology.problems import Finding, Steps
+from labctl.topology.problems import Finding, Steps, plain_key
 
 WIDEST = 8  # prefix lengths of a segment; /31 and /32 have no room for a broadcast address
 NARROWEST = 30
@@ -28,7 +28,7 @@ def address_findings(parts: Parts) -> Iterator[Finding]:
             holder = holders.setdefault((interface.network, interface.address), (name, card))
             if holder != (name, card):
                 text = _("{address}, which nodes.{node}.interfaces.{card} has")
-                found = text.format(address=interface.address, node=holder[0], card=holder[1])
+                found = text.format(address=interface.address, node=plain_key(holder[0]), card=plain_key(holder[1]))
                 yield Finding(steps, _("an address of its own"), found)
     for name, node in parts.nodes.items():
         yield from gateway_findings(name, node, parts, holders)
@@ -53,7 +53,7 @@ def network_findings(parts: Parts) -> Iterator[Finding]:
     for (one, first), (other, second) in combinations(known.items(), 2):
         if first.overlaps(second):
             text = _("{cidr}, which overlaps networks.{name} ({other})")
-            found = text.format(cidr=second, name=one, other=first)
+            found = text.format(cidr=second, name=plain_key(one), other=first)
             yield Finding(("networks", other, "cidr"), _("addresses of its own"), found)
 
 

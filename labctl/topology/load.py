@@ -24,6 +24,7 @@ def load_topology(path: Path, catalogue: Catalogue) -> Topology:
     """
     tree = read_tree(path)
     topology = read_shapes(tree, tree.data)
+    tree.settle()
     parts = whole_parts(topology) if topology else readable_parts(tree.data)
     for finding in semantic_findings(parts, tree.data, catalogue):
         tree.find(finding)

@@ -1,12 +1,13 @@
 """A topology's plain data to those of its parts that are well formed, so that their meaning can be checked too."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from labctl.topology.model import Check, Network, Node, Topology
+from labctl.topology.model import NAME_PATTERN, Check, Network, Node, Topology
 from labctl.topology.shapes import as_json
 
 NETWORK: TypeAdapter[Any] = TypeAdapter(Network)
@@ -18,7 +19,7 @@ CHECK: TypeAdapter[Check] = TypeAdapter(Check)
 class Parts:
     """What can be read of a topology.
 
-    The names are all that the author wrote, those of unreadable nodes and networks too, so that a
+    The names are all proper ones that the author wrote, those of unreadable nodes and networks too, so that a
     reference to one of these is not called unknown. `whole` is False where something is missing.
     """
 
@@ -51,10 +52,15 @@ def readable_parts(data: JsonValue) -> Parts:
         networks=readable(NETWORK, networks),
         nodes=readable(NODE, nodes),
         checks=readable(CHECK, dict(enumerate(listed))),
-        network_names=frozenset(networks),
-        node_names=frozenset(nodes),
+        network_names=proper(networks),
+        node_names=proper(nodes),
         whole=False,
     )
+
+
+def proper(names: Iterable[str]) -> frozenset[str]:
+    """Return the names that may be used; no other one is worth suggesting."""
+    return frozenset(name for name in names if re.fullmatch(NAME_PATTERN, name))
 
 
 def mapping(data: JsonValue, key: str) -> Mapping[str, JsonValue]:

@@ -65,7 +65,7 @@ class Problem:
         text = _("expected {expected}, found {found}") if self.found else _("expected {expected}")
         sentence = text.format(expected=self.expected, found=self.found)
         if self.nearest:
-            sentence += _('; did you mean "{name}"?').format(name=self.nearest)
+            sentence += _('; did you mean "{name}"?').format(name=shown(self.nearest, ECHO))
         return sentence
 
 
@@ -152,5 +152,5 @@ def _nearest(name: str, known: tuple[str, ...]) -> str:
 
 def listing(names: Iterable[str], limit: int = 12) -> str:
     """Return names as one enumeration, cut after `limit`."""
-    words = sorted(names)
+    words = [plain_key(name) for name in sorted(names)]
     return ", ".join([*words[:limit], *(["…"] if len(words) > limit else [])])

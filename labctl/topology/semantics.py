@@ -11,7 +11,7 @@ from labctl.topology.catalogue import Catalogue
 from labctl.topology.model import Node
 from labctl.topology.parameters import service_findings
 from labctl.topology.parts import Parts, mapping
-from labctl.topology.problems import Finding, Steps, listing, nearest, quoted
+from labctl.topology.problems import Finding, Steps, listing, nearest, plain_key, quoted
 
 MANAGEMENT = "mgmt"  # the network and card that labctl adds to every node
 RESERVED_INTERFACES = frozenset({MANAGEMENT, "lo"})
@@ -95,7 +95,7 @@ def need_findings(parts: Parts) -> Iterator[Finding]:
     while cycle := find_cycle(needs):
         first, needed = cycle[0], cycle[1]
         position = parts.nodes[first].after.index(needed)
-        found = _("a circle: {names}").format(names=" → ".join(cycle))
+        found = _("a circle: {names}").format(names=" → ".join(map(plain_key, cycle)))
         yield Finding(("nodes", first, "after", position), _("an order in which nodes can be configured"), found)
         needs[first].remove(needed)
 

@@ -35,7 +35,8 @@ def explain_syntax(error: YAMLError, lines: Sequence[str]) -> tuple[Mark, Findin
     mark = Mark(1, 1)
     said = ""
     if isinstance(error, MarkedYAMLError):
-        place = error.problem_mark or error.context_mark
+        open_quote = error.problem == "found unexpected end of stream"
+        place = (not open_quote and error.problem_mark) or error.context_mark
         mark = Mark(place.line + 1, place.column + 1) if place else mark
         said = error.problem or error.context or ""
     if said.startswith("mapping values are not allowed"):

@@ -32,7 +32,7 @@ from labctl.topology.syntax import explain_syntax
 from labctl.topology.text import FORBIDDEN_IN_VALUE, Source, hidden_character, read_source, refuse
 
 DEEPEST = 20  # levels of mappings and lists
-INTEGER = re.compile(r"[-+]?[0-9]{1,18}|0o[0-7]{1,18}|0x[0-9a-fA-F]{1,15}")
+INTEGER = re.compile(r"[-+]?[0-9]{1,300}|0o[0-7]{1,18}|0x[0-9a-fA-F]{1,15}")
 FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 WORDS: dict[str, bool | None] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
 WORDS |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
@@ -58,12 +58,21 @@ class Tree:
     places: dict[Steps, Place] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     unread: set[Steps] = field(default_factory=set)
+    found: set[tuple[Steps, bool]] = field(default_factory=set)
+    settled: frozenset[tuple[Steps, bool]] = frozenset()
 
     def find(self, finding: Finding) -> None:
         """Add a finding as a problem, unless it is about something that could not be read anyway."""
         if any(finding.steps[:length] in self.unread for length in range(len(finding.steps) + 1)):
             return
+        if (finding.steps, finding.at_key) in self.settled:
+            return
+        self.found.add((finding.steps, finding.at_key))
         self.problems.append(self.source.problem(self.mark(finding), finding))
+
+    def settle(self) -> None:
+        """Let later findings be silent about the values that have a problem already."""
+        self.settled = frozenset(self.found)
 
     def mark(self, finding: Finding) -> Mark:
         """Return where a finding points: its value or key, or what surrounds it if that is missing."""
@@ -81,10 +90,11 @@ def read_tree(path: Path) -> Tree:
     Raises ProblemsFound where nothing can be said about the meaning: unreadable, empty, or broken syntax.
     """
     tree = Tree(read_source(path))
+    reader = _Reader(tree)
     try:
-        _Reader(tree).read()
+        reader.read()
     except YAMLError as exc:
-        mark, finding = explain_syntax(exc, tree.source.lines)
+        mark, finding = reader.unclosed or explain_syntax(exc, tree.source.lines)
         tree.problems.append(tree.source.problem(mark, finding))
         raise ProblemsFound(tree.problems) from exc
     return tree
@@ -95,6 +105,7 @@ class _Reader:
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
+        self.unclosed: tuple[Mark, Finding] | None = None
         self.events: Iterator[Event] = YAML(typ="safe", pure=True).parse(tree.source.text)
 
     def read(self) -> None:
@@ -176,6 +187,9 @@ class _Reader:
     def scalar(self, event: ScalarEvent, steps: Steps) -> JsonValue:
         """Return a text, or what a plain one means by the core schema of YAML 1.2."""
         text = str(event.value)
+        if event.style in ("'", '"') and event.end_mark.line > event.start_mark.line:
+            # Legal, but if the syntax breaks soon after, a quote was forgotten here.
+            self.unclosed = mark_of(event), Finding((), _("a closing quote"), _("a quoted text of several lines"))
         hidden = FORBIDDEN_IN_VALUE.search(text)
         if hidden:
             self.add(mark_of(event), hidden_character(steps, hidden.group()))
@@ -195,7 +209,8 @@ class _Reader:
             self.add(mark_of(event), Finding(steps, _("a value without an anchor"), found))
         tag = getattr(event, "ctag", None)
         if tag is not None:
-            found = _("the tag {name}").format(name=quoted(str(tag)))
+            name = str(tag).replace("tag:yaml.org,2002:", "!!", 1)
+            found = _("the tag {name}").format(name=quoted(name))
             self.add(mark_of(event), Finding(steps, _("a value without a tag"), found))
 
     def add(self, mark: Mark, finding: Finding) -> None:

@@ -1,0 +1,14 @@
+"""A small catalogue of the tests' own, so that they do not depend on the shipped services."""
+
+from functools import cache
+from pathlib import Path
+
+from labctl.topology.catalogue import Catalogue, load_catalogue
+
+HERE = Path(__file__).parent
+GOOD = HERE / "good.yml"
+
+
+@cache
+def known() -> Catalogue:
+    return load_catalogue(HERE / "playbooks", {"debian-12": 256, "debian-13": 256})
