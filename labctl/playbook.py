@@ -94,22 +94,23 @@ def configure(
     inventory: Mapping[str, JsonValue],
     roles: Path,
     monitor: Monitor,
+    *,
+    limit: Sequence[str],
 ) -> Report:
     """Run the plays on the inventory's hosts in one ansible-playbook.
 
-    `folder` is the lab's private data folder. Raises LabctlError where Ansible itself fails (a syntax
+    `folder` is the lab's private data folder; `limit` the nodes to configure. Raises LabctlError where Ansible itself fails (a syntax
     error, a missing role); a failing or unreachable node is a result, not an exception.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_private(folder / "project" / "site.json", plays)
     write_private(folder / "inventory" / "hosts.json", inventory)
-    expected = list(inventory_hosts(inventory))
-    listener = Listener({node: NodeReport(node) for node in expected}, monitor)
+    listener = Listener({node: NodeReport(node) for node in limit}, monitor)
     with short_folder() as control:
         runner = ansible_runner.interface.init_runner(
             private_data_dir=str(folder), playbook="site.json", inventory=str(folder / "inventory" / "hosts.json"),
             envvars=environment(folder, roles, control), event_handler=listener.hear, quiet=True,
-            rotate_artifacts=KEPT_RUNS, suppress_env_files=True,
+            rotate_artifacts=KEPT_RUNS, suppress_env_files=True, limit=",".join(limit),
         )  # fmt: skip
         runner.config.command = [*LEASH, *runner.config.command]
         runner.run()
@@ -142,7 +143,7 @@ def environment(folder: Path, roles: Path, control: str) -> dict[str, str]:
 @contextlib.contextmanager
 def short_folder() -> Iterator[str]:
     """Give a private folder with a short name: a Unix socket's path has at most 107 characters (unix(7))."""
-    path = tempfile.mkdtemp(prefix="lc-", dir="/tmp")  # noqa: S108  mkdtemp makes it 0700 and unguessable
+    path = tempfile.mkdtemp(prefix="lc-", dir="/tmp")
     try:
         yield path
     finally:
@@ -154,11 +155,6 @@ def write_private(path: Path, data: object) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch(mode=0o600)
     path.write_text(json.dumps(data, indent=1, ensure_ascii=False), encoding="utf-8")
-
-
-def inventory_hosts(inventory: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the hosts of an inventory."""
-    yield from inventory["all"]["hosts"]
 
 
 def read_tail(path: Path, lines: int = 25) -> str:

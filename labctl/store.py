@@ -5,11 +5,14 @@ Everything here can be lost without losing a lab: libvirt's own metadata says wh
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
+
+from pydantic import JsonValue
 
 from labctl.errors import LabctlError, Refused
 from labctl.language import _
@@ -32,6 +35,8 @@ MIGRATIONS: tuple[str, ...] = (
         lab TEXT NOT NULL, "check" TEXT NOT NULL, at TEXT NOT NULL, result TEXT NOT NULL, evidence TEXT NOT NULL,
         PRIMARY KEY (lab, "check")
     ) STRICT;
+    CREATE TABLE timing (id INTEGER PRIMARY KEY, what TEXT NOT NULL, seconds REAL NOT NULL) STRICT;
+    CREATE INDEX timing_of ON timing (what, id);
     """,
 )
 
@@ -135,12 +140,15 @@ class Store:
             rows = connection.execute("SELECT at, who, what, detail FROM event WHERE lab = ? ORDER BY id", (lab,))
             return tuple(StoredEvent(*row) for row in rows)
 
-    def save_outcomes(self, lab: str, outcomes: Sequence[tuple[str, str, dict[str, object]]]) -> None:
-        """Replace a lab's last results: (check id, result, evidence) each."""
+    def save_outcomes(
+        self, lab: str, outcomes: Sequence[tuple[str, str, Mapping[str, JsonValue]]], *, whole: bool
+    ) -> None:
+        """Keep a lab's last results, (check id, result, evidence) each; `whole` drops those of other checks."""
         rows = [(lab, check, now(), result, json.dumps(evidence)) for check, result, evidence in outcomes]
         with self.transaction() as connection:
-            connection.execute("DELETE FROM outcome WHERE lab = ?", (lab,))
-            connection.executemany("INSERT INTO outcome VALUES (?, ?, ?, ?, ?)", rows)
+            if whole:
+                connection.execute("DELETE FROM outcome WHERE lab = ?", (lab,))
+            connection.executemany("INSERT OR REPLACE INTO outcome VALUES (?, ?, ?, ?, ?)", rows)
 
     def outcomes(self) -> dict[str, tuple[StoredOutcome, ...]]:
         """Return the last results of all labs by lab."""
@@ -150,6 +158,18 @@ class Store:
             for lab, check, result, at in rows:
                 found[lab] = (*found.get(lab, ()), StoredOutcome(check, result, at))
         return found
+
+    def add_timing(self, what: str, seconds: float) -> None:
+        """Keep how long a kind of work took on this host."""
+        with self.transaction() as connection:
+            connection.execute("INSERT INTO timing (what, seconds) VALUES (?, ?)", (what, seconds))
+
+    def expected_seconds(self, what: str) -> float | None:
+        """Return the median of the last five timings of a kind of work, None before the first."""
+        with self.transaction() as connection:
+            rows = connection.execute("SELECT seconds FROM timing WHERE what = ? ORDER BY id DESC LIMIT 5", (what,))
+            past = [float(seconds) for (seconds,) in rows]
+        return median(past) if past else None
 
     def forget(self, lab: str) -> None:
         """Drop a removed lab's results and intents; its history stays."""

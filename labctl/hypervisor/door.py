@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from labctl.hypervisor import domains, networks, waiting
+from labctl.hypervisor.capabilities import read_qemu_owner
 from labctl.hypervisor.console import Console, open_console
 from labctl.hypervisor.events import Change, EventFeed
 from labctl.hypervisor.host_network import read_links, read_routes
@@ -60,6 +61,11 @@ class Hypervisor:
         failing = _("libvirt does not tell its version")
         numbers = self._pool.use(lambda connection: (connection.getLibVersion(), connection.getVersion()), failing)
         return Versions(*(_dotted(number) for number in numbers))
+
+    def qemu_owner(self) -> tuple[int, int]:
+        """Return the user and group ids that guests run as; those of this process where libvirt changes neither."""
+        failing = _("libvirt does not tell which user runs the machines")
+        return self._pool.use(read_qemu_owner, failing)
 
     def observe(self) -> Observed:
         """Return all domains and networks, ours and foreign, with the host's links and IPv4 routes."""

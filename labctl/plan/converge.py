@@ -60,7 +60,7 @@ def foreign(kind: str, name: str, hint: str) -> Refused:
 
 def missing_images(plan: Plan, domains: dict[str, SeenDomain], observed: Observed) -> Iterator[Action]:
     """Yield one action for each image that a machine to create needs and that is not built."""
-    asked = set()
+    asked: set[tuple[str, tuple[str, ...]]] = set()
     for node in plan.nodes:
         kept = domains.get(node.name)
         if node.image.key in observed.images | asked or (kept and not must_create(node, kept, plan.folders, observed)):

@@ -1,4 +1,4 @@
-"""Turns a topology, an owner and the observed host into the plan of one lab; pure, the same input gives the same bytes."""
+"""Turns a topology, an owner and the observed host into the plan of one lab: the same input gives the same bytes."""
 
 import json
 from collections.abc import Mapping
@@ -94,13 +94,24 @@ def plan_nodes(
 ) -> tuple[PlannedNode, ...]:
     """Return the machines of a lab in the topology's order."""
     pairs = [(node, name) for node, spec in topology.nodes.items() for name in (*spec.interfaces, names.MANAGEMENT)]
-    macs = names.mac_addresses(topology.name, pairs)
-    waves = plan_waves(topology.nodes)
-    bridge = networks[-1].bridge
-    return tuple(
-        plan_node(topology, member, macs, replace(base, member=member), catalogue, setting, waves[member], bridge)
-        for member in topology.nodes
-    )
+    lab = LabFacts(
+        topology, catalogue, setting, base, names.mac_addresses(topology.name, pairs), plan_waves(topology.nodes),
+        bridge=networks[-1].bridge,
+    )  # fmt: skip
+    return tuple(plan_node(member, lab) for member in topology.nodes)
+
+
+@dataclass(frozen=True)
+class LabFacts:
+    """What all machines of one lab share while they are planned."""
+
+    topology: Topology
+    catalogue: Catalogue
+    setting: Setting
+    base: Tag
+    macs: Mapping[tuple[str, str], str]
+    waves: Mapping[str, int]
+    bridge: str
 
 
 def plan_waves(nodes: Mapping[str, Node]) -> Mapping[str, int]:
@@ -117,33 +128,28 @@ def plan_waves(nodes: Mapping[str, Node]) -> Mapping[str, int]:
     return waves
 
 
-def plan_node(
-    topology: Topology,
-    member: str,
-    macs: Mapping[tuple[str, str], str],
-    tag: Tag,
-    catalogue: Catalogue,
-    setting: Setting,
-    wave: int,
-    bridge: str,
-) -> PlannedNode:
+def plan_node(member: str, lab: LabFacts) -> PlannedNode:
     """Return one machine with everything that its XML and identity need."""
-    node = topology.nodes[member]
-    name = f"{setting.prefix}{tag.lab}.{member}"
+    node = lab.topology.nodes[member]
+    name = f"{lab.setting.prefix}{lab.base.lab}.{member}"
     interfaces = tuple(
-        plan_interface(topology, key, interface, macs[member, key]) for key, interface in node.interfaces.items()
+        plan_interface(lab.topology, key, interface, lab.macs[member, key])
+        for key, interface in node.interfaces.items()
     )
-    management = PlannedInterface(names.MANAGEMENT, names.MANAGEMENT, macs[member, names.MANAGEMENT], "none")
-    packages = {package for service in node.services for package in catalogue.services[service].packages}
+    management = PlannedInterface(names.MANAGEMENT, names.MANAGEMENT, lab.macs[member, names.MANAGEMENT], "none")
+    packages = {package for service in node.services for package in lab.catalogue.services[service].packages}
     planned = PlannedNode(
         member=member, name=name, uuid=names.object_uuid(name),
         image=PlannedImage(node.image, tuple(sorted(packages))),
         memory=node.memory, cpus=node.cpus, disk=node.disk, interfaces=interfaces,
-        routes=plan_routes(topology, node), nameservers=tuple(str(server) for server in node.nameservers),
-        search=node.search or "", services=node.services, wave=wave, management=management,
-        address=f"{names.link_local(management.mac)}%{bridge}", tag=tag,
+        routes=plan_routes(lab.topology, node), nameservers=tuple(str(server) for server in node.nameservers),
+        search=node.search or "", services=node.services, wave=lab.waves[member], management=management,
+        address=f"{names.link_local(management.mac)}%{lab.bridge}", tag=lab.base,
     )  # fmt: skip
-    return replace(planned, tag=replace(tag, spec=machine_hash(planned), configured=services_hash(planned, setting)))
+    spec, configured = machine_hash(planned), services_hash(planned, lab.setting)
+    return replace(
+        planned, tag=replace(lab.base, member=member, spec=spec, configured=configured, address=planned.address)
+    )
 
 
 def plan_interface(topology: Topology, name: str, interface: Interface, mac: str) -> PlannedInterface:

@@ -19,7 +19,8 @@ class Tag:
     """Our metadata on a libvirt object: whose it is and what it was made from.
 
     `member` is the node or network name inside the lab; `spec` the hash of what was asked for;
-    `configured` the hash of what Ansible last brought to its end, empty before.
+    `configured` the hash of what Ansible last brought to its end, empty before; `address` a node's
+    management address with its zone.
     """
 
     lab: str
@@ -28,6 +29,7 @@ class Tag:
     member: str
     spec: str
     configured: str = ""
+    address: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,80 @@
+"""What checking passes around: a question for a node, the raw reply, and the outcome that follows from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pydantic import JsonValue
+
+from labctl.topology.model import Check
+
+
+class Result(StrEnum):
+    """The three outcomes. "Could not be checked" never counts as failed, nor as passed."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a node does for one check; `task` is in the agent's format, `command` is what a person would type."""
+
+    check: str
+    task: Mapping[str, JsonValue]
+    command: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back. `error` says why there is no answer; output is capped and untrusted."""
+
+    code: int = 0
+    out: str = ""
+    err: str = ""
+    seconds: float = 0.0
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a probe showed: True it succeeded, False it surely did not, None it says nothing; and what was seen."""
+
+    success: bool | None
+    seen: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of one check with its evidence. `seen` is what was observed, in the reader's language."""
+
+    check: Check
+    result: Result
+    seen: str
+    command: str
+    output: str
+    seconds: float
+
+    def to_dict(self, language: str) -> dict[str, JsonValue]:
+        """Return the outcome as `--json` shows it; keys are stable."""
+        return {
+            "id": self.check.id,
+            "title": self.check.title.pick(language),
+            "from": self.check.origin,
+            "competency": self.check.competency,
+            "points": self.check.points,
+            "negative": self.check.negative,
+            "result": str(self.result),
+            "text": self.text(language),
+            "seen": self.seen,
+            "command": self.command,
+            "output": self.output,
+            "seconds": round(self.seconds, 2),
+        }
+
+    def text(self, language: str) -> str:
+        """Return the sentence of the topology's author for this outcome; empty where it could not be checked."""
+        if self.result is Result.UNKNOWN:
+            return ""
+        return (self.check.passed if self.result is Result.PASSED else self.check.failed).pick(language)

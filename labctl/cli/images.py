@@ -1,0 +1,102 @@
+"""The verb family `image`: build, list, verify, rm."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from labctl.cli import show
+from labctl.cli.progress import choose_display
+from labctl.cli.workplace import open_workplace, printable
+from labctl.errors import ExitCode, LabctlError
+from labctl.images.recipe import RECIPES
+from labctl.images.store import Image, ImageSpec
+from labctl.lab.estimate import IMAGE
+from labctl.lab.workplace import Workplace
+from labctl.language import _
+
+
+@click.group(help=_("Build, list, verify and remove the images that machines start from."))
+def image() -> None:
+    """Hold the image verbs."""
+
+
+@image.command(help=_("Build an image, with the packages of services where --package names some."))
+@click.argument("recipe", type=click.Choice(sorted(RECIPES)))
+@click.option("--package", "packages", multiple=True, help=_("A Debian package to install; can be repeated."))
+@click.option("--json", "as_json", is_flag=True, help=_("Print JSON."))
+def build(recipe: str, packages: Sequence[str], as_json: bool) -> int:
+    with open_workplace() as place:
+        spec = ImageSpec(recipe, tuple(sorted(set(packages))))
+        estimate = place.store.expected_seconds(IMAGE)
+        with choose_display(_("image {name}").format(name=recipe), as_json=as_json, estimate=estimate) as display:
+            built = place.images.ensure(spec, display)
+    click.echo(json.dumps(image_dict(built)) if as_json else str(built.path))
+    return ExitCode.DONE
+
+
+@image.command(name="list", help=_("List the images that are built."))
+@click.option("--json", "as_json", is_flag=True, help=_("Print JSON."))
+def list_images(as_json: bool) -> int:
+    with open_workplace() as place:
+        images = place.images.list_images()
+    if as_json:
+        click.echo(json.dumps({"version": 1, "images": [image_dict(found) for found in images]}))
+        return ExitCode.DONE
+    if not images:
+        click.echo(_("no image is built yet"))
+        click.echo(_("Try: {hint}").format(hint="labctl image build debian-13"), err=True)
+        return ExitCode.DONE
+    table = Table()
+    for heading in (_("Image"), _("Digest"), _("Size"), _("Built"), _("Packages")):
+        table.add_column(heading)
+    for found in images:
+        size = f"{found.size / 2**20:.0f} MiB"
+        table.add_row(found.name, found.digest[:12], size, found.built, ", ".join(found.packages) or "—")
+    show.console().print(table)
+    return ExitCode.DONE
+
+
+def image_dict(found: Image) -> dict[str, object]:
+    """Return an image as `--json` shows it."""
+    return {
+        "name": found.name, "digest": found.digest, "packages": list(found.packages), "path": str(found.path),
+        "size": found.size, "virtual_size": found.virtual_size, "built": found.built,
+    }  # fmt: skip
+
+
+@image.command(help=_("Read images whole and compare them with their hashes; all of them by default."))
+@click.argument("names", nargs=-1)
+def verify(names: Sequence[str]) -> int:
+    with open_workplace() as place:
+        for found in find_images(place, names):
+            place.images.verify(found)
+            click.echo(_("{name} {digest}: intact").format(name=found.name, digest=found.digest[:12]))
+    return ExitCode.DONE
+
+
+@image.command(help=_("Remove images, by name or by the start of their digest; one that a lab uses is kept."))
+@click.argument("names", nargs=-1, required=True)
+def rm(names: Sequence[str]) -> int:
+    with open_workplace() as place:
+        in_use = [Path(disk) for domain in place.machines.observe().domains for disk in domain.disks]
+        for found in find_images(place, names):
+            place.images.remove(found, in_use)
+            click.echo(_("{name} {digest}: removed").format(name=found.name, digest=found.digest[:12]))
+    return ExitCode.DONE
+
+
+def find_images(place: Workplace, names: Sequence[str]) -> list[Image]:
+    """Return the images of these names or digest beginnings, all for none. Raises LabctlError for an unknown one."""
+    images = place.images.list_images()
+    if not names:
+        return list(images)
+    chosen: dict[Path, Image] = {}
+    for name in names:
+        found = [image for image in images if name == image.name or (len(name) > 3 and image.digest.startswith(name))]  # noqa: PLR2004  four hex digits are no accident
+        if not found:
+            raise LabctlError(_('there is no image "{name}"').format(name=printable(name)), hint="labctl image list")
+        chosen |= {image.path: image for image in found}
+    return list(chosen.values())

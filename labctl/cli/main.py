@@ -1,0 +1,104 @@
+"""The command `labctl`: finds the verb, speaks the reader's language, turns errors into a sentence and an exit code.
+
+Verbs are imported only when they run, so that `labctl --help` and completion answer at once.
+"""
+
+import gettext
+import os
+import sys
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from labctl import __version__
+from labctl.errors import ExitCode, LabctlError
+from labctl.language import LOCALES, N_, _, current_language
+
+VERBS: dict[str, tuple[str, str]] = {
+    "validate": ("labctl.cli.labs:validate", N_("Check topology files and show every problem.")),
+    "plan": ("labctl.cli.labs:plan", N_("Show what `up` would do, and why; change nothing.")),
+    "up": ("labctl.cli.labs:up", N_("Bring labs up: converge, resume, never start over.")),
+    "status": ("labctl.cli.labs:status", N_("Show the labs and the state of their machines.")),
+    "check": ("labctl.cli.labs:check", N_("Run a lab's checks and show the results.")),
+    "down": ("labctl.cli.labs:down", N_("Remove labs and nothing else.")),
+    "ssh": ("labctl.cli.access:ssh", N_("Open a shell on a machine, or run a command there.")),
+    "console": ("labctl.cli.access:console", N_("Open a machine's serial console.")),
+    "logs": ("labctl.cli.access:logs", N_("Show a lab's history, a machine's console or Ansible's output.")),
+    "graph": ("labctl.cli.drawing:graph", N_("Draw a topology as text or SVG.")),
+    "inventory": ("labctl.cli.access:inventory", N_("Print a lab's inventory for `ansible -i`.")),
+    "image": ("labctl.cli.images:image", N_("Build, list, verify and remove images.")),
+    "doctor": ("labctl.cli.host:doctor", N_("Explain what this host can do, and cure what it cannot.")),
+    "schema": ("labctl.cli.host:schema", N_("Print the JSON Schema of topologies, for editors.")),
+    "completion": ("labctl.cli.host:completion", N_("Print the completion script of a shell.")),
+}
+
+
+class Verbs(click.Group):
+    """A group that knows its verbs' names and summaries without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        """Return the verbs in the order of a lab's life."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import a verb."""
+        if cmd_name not in VERBS:
+            return None
+        module, _colon, name = VERBS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the list of verbs in the reader's language."""
+        with formatter.section(_("Commands")):
+            formatter.write_dl([(name, _(summary)) for name, (_where, summary) in VERBS.items()])
+
+
+@click.command(
+    cls=Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "LABCTL", "max_content_width": 100},
+    epilog="labctl up dmz --student alice   ·   labctl check dmz-alice   ·   labctl down dmz-alice",
+)
+@click.version_option(__version__, "--version", prog_name="labctl", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Hands-on infrastructure labs: one topology file, one configured and checked lab per student."""
+
+
+def speak() -> None:
+    """Make click's own sentences follow the reader's language; it asks gettext's default domain."""
+    os.environ["LANGUAGE"] = current_language()
+    gettext.bindtextdomain("labctl", LOCALES)
+    gettext.textdomain("labctl")
+    cli.help = _("Hands-on infrastructure labs: one topology file, one configured and checked lab per student.")
+
+
+def tell_error(message: str, hint: str = "") -> None:
+    """Write an error and the command that cures it to stderr."""
+    click.secho(_("Error: {message}").format(message=message), err=True, fg="red")
+    if hint:
+        click.echo(_("Try: {hint}").format(hint=hint), err=True)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line; always ends the process."""
+    speak()
+    try:
+        code = cli.main(args=arguments, prog_name="labctl", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else ExitCode.DONE)
+    except click.ClickException as exc:
+        exc.show()
+        sys.exit(exc.exit_code)
+    except click.Abort:
+        click.echo(_("Stopped."), err=True)
+        sys.exit(ExitCode.INTERRUPTED)
+    except LabctlError as exc:
+        tell_error(exc.message, exc.hint)
+        sys.exit(exc.exit_code)
+    except KeyboardInterrupt:
+        tell_error(_("stopped"), _("type the same command again to continue"))
+        sys.exit(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of a pipe has left (`labctl logs | head`); Python must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.DONE)

@@ -1,0 +1,174 @@
+"""Shows plans, states and outcomes as tables that can be read without colour."""
+
+from collections.abc import Sequence
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from labctl.checks.model import Outcome, Result
+from labctl.cli.progress import clock
+from labctl.errors import ExitCode
+from labctl.lab.status import LabStatus, NodeState
+from labctl.language import _
+from labctl.plan.model import ActionKind, Plan, Reason
+
+PLAIN_WIDTH = 120  # columns where stdout is no terminal: a table in a log must not wrap at 80
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console for results."""
+    found = Console(stderr=stderr, highlight=False)
+    return found if found.is_terminal else Console(stderr=stderr, highlight=False, width=PLAIN_WIDTH)
+
+
+def action_name(kind: ActionKind) -> str:
+    """Return what is done, for people."""
+    return {
+        ActionKind.BUILD_IMAGE: _("build the image"),
+        ActionKind.REMOVE_DOMAIN: _("remove the machine"),
+        ActionKind.REMOVE_NETWORK: _("remove the network"),
+        ActionKind.CREATE_NETWORK: _("create the network"),
+        ActionKind.CREATE_MACHINE: _("create the machine"),
+        ActionKind.START_MACHINE: _("start the machine"),
+        ActionKind.CONFIGURE: _("configure"),
+    }[kind]
+
+
+def reason_name(reason: Reason) -> str:
+    """Return why, for people."""
+    return {
+        Reason.MISSING: _("it does not exist"),
+        Reason.STOPPED: _("it is stopped"),
+        Reason.PAUSED: _("it is paused"),
+        Reason.CRASHED: _("it has crashed"),
+        Reason.CHANGED: _("the topology has changed"),
+        Reason.INACTIVE: _("it is not active"),
+        Reason.DISK_MISSING: _("its disk is gone"),
+        Reason.NEW: _("it is new"),
+        Reason.NOT_CONFIGURED: _("it was never configured to the end"),
+        Reason.SERVICES_CHANGED: _("its services have changed"),
+        Reason.NOT_IN_TOPOLOGY: _("the topology no longer names it"),
+        Reason.REQUESTED: _("it was asked for"),
+    }[reason]
+
+
+def print_plan(plan: Plan, seconds: float | None) -> None:
+    """Print the actions of a plan with their reasons and an estimate."""
+    if not plan.actions:
+        click.echo(_("{lab}: nothing to do").format(lab=plan.lab))
+        return
+    table = Table(title=_("Plan of {lab}").format(lab=plan.lab), title_justify="left")
+    for heading in (_("Action"), _("On"), _("Because")):
+        table.add_column(heading)
+    for action in plan.actions:
+        loses = action.kind is ActionKind.REMOVE_DOMAIN or (
+            action.kind is ActionKind.CREATE_MACHINE and action.reason is Reason.CHANGED
+        )
+        why = reason_name(action.reason) + (" — " + _("its disk will be lost") if loses else "")
+        table.add_row(action_name(action.kind), action.target, why, style="red" if loses else None)
+    console().print(table)
+    memory = sum(node.memory for node in plan.nodes)
+    click.echo(_("{nodes} machines, {memory} MiB of memory").format(nodes=len(plan.nodes), memory=memory))
+    if seconds is None:
+        click.echo(_("no estimate yet: this was never done on this host"))
+    else:
+        click.echo(_("estimate from this host's past: {time}").format(time=clock(seconds)))
+
+
+def print_next(lab: str) -> None:
+    """Say on stderr what can be typed next."""
+    click.echo(_("Next:"), err=True)
+    for command in (f"labctl check {lab}", f"labctl status {lab}", f"labctl ssh {lab} NODE", f"labctl down {lab}"):
+        click.echo(f"  {command}", err=True)
+
+
+NODE_SIGNS = {
+    NodeState.READY: ("✔", "green"), NodeState.UNCONFIGURED: ("…", "yellow"), NodeState.SILENT: ("?", "yellow"),
+    NodeState.PAUSED: ("‖", "yellow"), NodeState.STOPPED: ("■", "dim"), NodeState.CRASHED: ("✘", "red"),
+    NodeState.MISSING: ("✘", "red"),
+}  # fmt: skip
+
+
+def state_name(state: str) -> str:
+    """Return a state for people."""
+    return {
+        "ready": _("ready"), "not configured": _("not configured"), "silent": _("does not answer"),
+        "paused": _("paused"), "stopped": _("stopped"), "crashed": _("crashed"), "missing": _("missing"),
+        "working": _("in progress"), "partly": _("partly ready"), "failed": _("failed"),
+    }.get(state, state)  # fmt: skip
+
+
+def print_status(labs: Sequence[LabStatus]) -> None:
+    """Print one table for all labs."""
+    if not labs:
+        click.echo(_("no lab yet"))
+        click.echo(_("Try: {hint}").format(hint="labctl up dmz --student demo"), err=True)
+        return
+    table = Table()
+    for heading in (_("Lab"), _("State"), _("Machine"), _("State"), _("Address"), _("Checks")):
+        table.add_column(heading)
+    for lab in labs:
+        total = sum(lab.checks.values())
+        checks = f"{lab.checks['passed']}/{total}" if total else "—"
+        for number, node in enumerate(lab.nodes):
+            sign, style = NODE_SIGNS[node.state]
+            first = (lab.name, state_name(lab.state)) if number == 0 else ("", "")
+            reason = f" ({escape(node.reason)})" if node.reason and node.state is not NodeState.READY else ""
+            state = f"[{style}]{sign} {state_name(node.state)}{reason}[/]"
+            table.add_row(*first, node.name, state, node.address, checks if number == 0 else "",
+                          end_section=number == len(lab.nodes) - 1)  # fmt: skip
+        if not lab.nodes:
+            table.add_row(lab.name, state_name(lab.state), "—", "", "", checks, end_section=True)
+    console().print(table)
+
+
+RESULT_SIGNS = {Result.PASSED: ("✔", "green"), Result.FAILED: ("✘", "red"), Result.UNKNOWN: ("?", "yellow")}
+
+
+def result_name(result: Result) -> str:
+    """Return an outcome for people."""
+    return {Result.PASSED: _("passed"), Result.FAILED: _("failed"), Result.UNKNOWN: _("could not be checked")}[result]
+
+
+def print_checks(lab: str, outcomes: Sequence[Outcome], language: str) -> None:
+    """Print the outcomes as a table, then what to look at for those that did not pass."""
+    table = Table(title=_("Checks of {lab}").format(lab=lab), title_justify="left")
+    for heading in (_("Check"), _("From"), _("Test"), _("Result"), _("Seen"), _("Competency")):
+        table.add_column(heading)
+    for outcome in outcomes:
+        sign, style = RESULT_SIGNS[outcome.result]
+        check = outcome.check
+        table.add_row(
+            check.id, check.origin, escape(check.title.pick(language)),
+            f"[{style}]{sign} {result_name(outcome.result)}[/]", escape(outcome.seen), check.competency,
+        )  # fmt: skip
+    console().print(table)
+    for outcome in outcomes:
+        if outcome.result is not Result.PASSED:
+            sign = RESULT_SIGNS[outcome.result][0]
+            click.echo(f"{sign} {outcome.check.id}: {outcome.text(language) or outcome.seen}")
+            click.echo("    " + _("command: {command}").format(command=outcome.command))
+    click.echo(count_checks(outcomes))
+
+
+def count_checks(outcomes: Sequence[Outcome]) -> str:
+    """Return how many passed, and the points."""
+    passed = [outcome for outcome in outcomes if outcome.result is Result.PASSED]
+    unknown = sum(outcome.result is Result.UNKNOWN for outcome in outcomes)
+    text = _("{passed} of {total} checks passed, {points} of {all_points} points").format(
+        passed=len(passed), total=len(outcomes), points=sum(outcome.check.points for outcome in passed),
+        all_points=sum(outcome.check.points for outcome in outcomes),
+    )  # fmt: skip
+    if unknown:
+        text += "; " + _("{count} could not be checked").format(count=unknown)
+    return text
+
+
+def check_code(outcomes: Sequence[Outcome]) -> ExitCode:
+    """Return 0 where all passed, 1 where some failed, 9 where none failed but some could not be checked."""
+    results = {outcome.result for outcome in outcomes}
+    if Result.FAILED in results:
+        return ExitCode.FAILED
+    return ExitCode.NOT_CHECKED if Result.UNKNOWN in results else ExitCode.DONE

@@ -1,0 +1,100 @@
+"""Opens the installation that a verb works on, and closes it with the verb."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from labctl.errors import LabctlError
+from labctl.hypervisor.accelerator import probe_accelerator
+from labctl.hypervisor.door import Hypervisor
+from labctl.lab.up import Pace
+from labctl.lab.workplace import DEFAULT_URI, Workplace
+from labctl.language import _
+
+
+def open_hypervisor() -> Hypervisor:
+    """Return the libvirt of LABCTL_URI, unopened before the first request."""
+    return Hypervisor(os.environ.get("LABCTL_URI", DEFAULT_URI))
+
+
+@contextmanager
+def open_workplace() -> Iterator[Workplace]:
+    """Give the installation of this environment."""
+    with open_hypervisor() as machines:
+        yield Workplace.open(machines, os.environ)
+
+
+class Accelerators:
+    """Probes the accelerator once per run, when the first image is there to boot, and warns of emulation."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.found: Pace | None = None
+
+    def __call__(self, image: Path) -> Pace:
+        """Return the pace of guests here."""
+        if self.found is None:
+            accelerator = probe_accelerator(self.home, image)
+            self.found = Pace(accelerator.kind, accelerator.factor)
+            if accelerator.kind != "kvm":
+                text = _("Warning: no hardware acceleration ({reason}); machines are emulated and slow.")
+                click.secho(text.format(reason=accelerator.reason), err=True, fg="yellow")
+        return self.found
+
+
+def split_owners(students: str) -> list[str]:
+    """Return the owners of a comma-separated list. Raises a usage error for a bad name."""
+    import re
+
+    owners = [owner.strip() for owner in students.split(",") if owner.strip()]
+    for owner in owners:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,30}", owner):
+            text = _('"{owner}" is not an owner: 1 to 31 small letters, digits and dashes')
+            raise click.BadParameter(text.format(owner=printable(owner)), param_hint="--student")
+    if not owners:
+        raise click.BadParameter(_("at least one owner is needed"), param_hint="--student")
+    return list(dict.fromkeys(owners))
+
+
+def printable(text: str) -> str:
+    """Return a short form of what a person typed that is safe for a terminal."""
+    short = text if len(text) <= 40 else f"{text[:40]}…"  # noqa: PLR2004  fits a line of the error
+    return "".join(letter if letter.isprintable() else "?" for letter in short)
+
+
+def require_node(place: Workplace, lab: str, node: str) -> None:
+    """Raise LabctlError where the lab has no such node, naming those it has."""
+    nodes = place.load_lab(lab).nodes
+    if node not in nodes:
+        text = _('the lab "{lab}" has no machine "{node}"; it has: {names}')
+        raise LabctlError(
+            text.format(lab=lab, node=printable(node), names=", ".join(nodes)), hint=f"labctl status {lab}"
+        )
+
+
+def complete_labs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Complete lab names from the home folder, never from libvirt: it must answer at once."""
+    home = Path(os.environ.get("LABCTL_HOME") or "/var/lib/labctl")
+    names = [path.parent.name for path in home.glob("labs/*/topology.yml")]
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+def complete_nodes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Complete the machines of the lab named before, from the disks in its folder."""
+    home = Path(os.environ.get("LABCTL_HOME") or "/var/lib/labctl")
+    disks = home.glob(f"labs/{ctx.params.get('lab', '*')}/disks/*.qcow2")
+    return sorted({path.stem for path in disks if path.stem.startswith(incomplete)})
+
+
+def complete_topologies(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[object]:  # noqa: ARG001
+    """Complete shipped topologies, and files."""
+    from click.shell_completion import CompletionItem
+
+    from labctl.shipped import shipped_folder
+
+    names = sorted(path.stem for path in shipped_folder("topologies").glob("*.yml"))
+    items = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return [*items, CompletionItem(incomplete, type="file")]

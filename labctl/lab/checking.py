@@ -1,0 +1,102 @@
+"""Asks the nodes of a lab a topology's checks, waits where a check may wait, and gives their outcomes in order."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+from labctl import ssh
+from labctl.checks.decide import decide
+from labctl.checks.model import Outcome, Question, Reply, Result
+from labctl.checks.questions import agent_program, ask
+from labctl.language import _
+from labctl.monitor import Event, Monitor, Progress
+from labctl.topology.model import Check
+
+STEP = "check"
+ROUND_DEADLINE = 150  # seconds for all probes of one node; each probe has its own, shorter one
+PAUSE = 2.0  # seconds between two rounds of checks that may wait
+
+
+class Prober(Protocol):
+    """Asks one node; a node that cannot be asked gives a reply with an error for each question."""
+
+    def probe(self, node: str, questions: Sequence[Question]) -> Sequence[Reply]: ...
+
+
+@dataclass(frozen=True)
+class SshProber:
+    """Asks over SSH, by a program that the node's own Python reads from standard input."""
+
+    logins: Mapping[str, ssh.Login]
+
+    def probe(self, node: str, questions: Sequence[Question]) -> Sequence[Reply]:
+        """Return the replies in the order of the questions."""
+        try:
+            answer = ssh.run(
+                self.logins[node], ["python3", "-"], stdin=agent_program(questions), deadline=ROUND_DEADLINE
+            )
+        except (ssh.Unreachable, TimeoutError) as exc:
+            return [Reply(error=str(exc))] * len(questions)
+        return parse_replies(answer, len(questions))
+
+
+def parse_replies(answer: ssh.Answer, count: int) -> Sequence[Reply]:
+    """Return what the agent printed; a guest may print anything, and then nothing was checked."""
+    try:
+        items = json.loads(answer.stdout)
+        replies = [
+            Reply(
+                int(item.get("code", 0)), str(item.get("out", "")), str(item.get("err", "")),
+                float(item["seconds"]), str(item.get("error", "")),
+            )
+            for item in items
+        ]  # fmt: skip
+    except (ValueError, TypeError, KeyError, AttributeError):
+        replies = []
+    if len(replies) != count:
+        said = " ".join((answer.stderr or answer.stdout).split())[-200:]
+        return [Reply(error=_("the node gave no usable answer: {said}").format(said=said))] * count
+    return replies
+
+
+def run_checks(
+    checks: Sequence[Check], prober: Prober, monitor: Monitor, clock: Callable[[], float] = time.monotonic
+) -> tuple[Outcome, ...]:
+    """Return the outcome of each check, in order; nodes are asked side by side."""
+    by_node: dict[str, list[Check]] = {}
+    for check in checks:
+        by_node.setdefault(check.origin, []).append(check)
+    with ThreadPoolExecutor(max_workers=max(1, len(by_node))) as workers:
+        work = [workers.submit(check_node, node, asked, prober, monitor, clock) for node, asked in by_node.items()]
+        found = {outcome.check.id: outcome for done in work for outcome in done.result()}
+    return tuple(found[check.id] for check in checks)
+
+
+def check_node(
+    node: str, checks: Sequence[Check], prober: Prober, monitor: Monitor, clock: Callable[[], float]
+) -> list[Outcome]:
+    """Ask one node until every check has passed or may wait no longer."""
+    start = clock()
+    settled: dict[str, Outcome] = {}
+    open_checks = list(checks)
+    while open_checks:
+        detail = _("{count} left").format(count=len(open_checks))
+        fraction = len(settled) / len(checks)
+        monitor.tell(Event(node, STEP, Progress.RUNNING, detail, fraction))
+        questions = [ask(check) for check in open_checks]
+        replies = prober.probe(node, questions)
+        waiting = []
+        for check, question, reply in zip(open_checks, questions, replies, strict=True):
+            outcome = decide(check, question, reply)
+            settled[check.id] = outcome
+            if outcome.result is not Result.PASSED and clock() - start + PAUSE < check.wait:
+                waiting.append(check)
+        open_checks = waiting
+        if open_checks:
+            time.sleep(PAUSE)
+    bad = [outcome for outcome in settled.values() if outcome.result is not Result.PASSED]
+    monitor.tell(Event(node, STEP, Progress.FAILED if bad else Progress.DONE, "", 1.0))
+    return list(settled.values())

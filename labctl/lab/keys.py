@@ -1,0 +1,117 @@
+"""Makes a lab's secrets, once: its login key, its nodes' host keys, its known_hosts and its certificate authority.
+
+All of it lies in the lab's `secrets` folder (0700, files 0600) and dies with the lab.
+"""
+
+import datetime
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.x509.oid import NameOID
+
+from labctl.plan.model import Folders, PlannedNode
+from labctl.render.identity import Keys
+from labctl.render.inventory import Access
+from labctl.ssh import Login
+
+CA_DAYS = 3650  # a lab lives for weeks; a school keeps its golden labs for years
+
+
+def access(folders: Folders) -> Access:
+    """Return where the lab's keys are."""
+    secrets = folders.secrets
+    return Access(secrets / "login_ed25519", secrets / "known_hosts", secrets / "ca.pem", secrets / "ca.key")
+
+
+def login(folders: Folders, node: PlannedNode) -> Login:
+    """Return how to log in to a node."""
+    keys = access(folders)
+    return Login(node.member, node.address, keys.key, keys.known_hosts)
+
+
+def ensure_keys(folders: Folders, lab: str, nodes: Iterable[PlannedNode]) -> dict[str, Keys]:
+    """Make what is missing of the lab's secrets and return each node's keys."""
+    folders.secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
+    paths = access(folders)
+    authorized = ensure_key_pair(paths.key, f"labctl@{lab}")
+    ensure_authority(paths, lab)
+    keys, lines = {}, []
+    for node in nodes:
+        path = folders.secrets / f"host_{node.member}_ed25519"
+        public = ensure_key_pair(path, f"root@{node.member}")
+        keys[node.member] = Keys(path.read_text(encoding="ascii"), public, authorized)
+        lines.append(f"{node.address} {' '.join(public.split()[:2])}\n")
+    write_secret(paths.known_hosts, "".join(lines).encode())
+    return keys
+
+
+def ensure_key_pair(path: Path, comment: str) -> str:
+    """Return the public line of the Ed25519 key at `path`, made if it does not exist (OpenSSH formats)."""
+
+    def generate() -> bytes:
+        return ed25519.Ed25519PrivateKey.generate().private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+        )
+
+    ensure_file(path, generate)
+    private = serialization.load_ssh_private_key(path.read_bytes(), password=None)
+    public = private.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    return f"{public.decode()} {comment}\n"
+
+
+def ensure_authority(paths: Access, lab: str) -> None:
+    """Make the lab's certificate authority (P-256, self-signed) if it does not exist."""
+
+    def generate() -> bytes:
+        return ec.generate_private_key(ec.SECP256R1()).private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+
+    ensure_file(paths.ca_key, generate)
+    ensure_file(paths.ca_certificate, lambda: self_signed(paths.ca_key.read_bytes(), lab))
+
+
+def self_signed(key: bytes, lab: str) -> bytes:
+    """Return the authority's certificate in PEM, extensions as RFC 5280, 4.2.1 asks of a CA."""
+    private = serialization.load_pem_private_key(key, password=None)
+    if not isinstance(private, ec.EllipticCurvePrivateKey):
+        raise TypeError(type(private))
+    name = x509.Name([
+        x509.NameAttribute(NameOID.ORGANIZATION_NAME, "labctl"),
+        x509.NameAttribute(NameOID.COMMON_NAME, f"{lab} CA"[:64]),
+    ])  # fmt: skip
+    start = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)  # guests' clocks may be behind
+    usage = x509.KeyUsage(
+        digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
+        key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+    builder = (
+        x509.CertificateBuilder(name, name, private.public_key(), x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(start + datetime.timedelta(days=CA_DAYS))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(private.public_key()), critical=False)
+    )
+    return builder.sign(private, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def ensure_file(path: Path, generate: Callable[[], bytes]) -> None:
+    """Write a secret if it does not exist."""
+    if not path.exists():
+        write_secret(path, generate())
+
+
+def write_secret(path: Path, content: bytes) -> None:
+    """Write a file for its owner alone; it is whole or absent, a crash leaves no half key."""
+    temporary = path.with_name(f".{path.name}.new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.rename(path)

@@ -1,0 +1,80 @@
+"""One worker per lab: a flock that dies with its process, and says who holds it."""
+
+import fcntl
+import getpass
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from labctl.errors import Busy
+from labctl.language import _
+from labctl.store import now
+
+WAIT_STEP = 0.2  # seconds; flock(2) has no time-out of its own
+
+
+def who() -> str:
+    """Return the person behind the process, through sudo too."""
+    return os.environ.get("SUDO_USER") or getpass.getuser()
+
+
+@contextmanager
+def hold_lab(home: Path, lab: str, verb: str, patience: float = 0.0) -> Iterator[None]:
+    """Hold the lab for the length of the block. Raises Busy, naming the holder, after `patience` seconds."""
+    folder = home / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{lab}.lock"
+    # The file stays: removing a lock file lets two processes lock two different files of one name.
+    with path.open("a+", encoding="utf-8") as stream:
+        acquire(stream.fileno(), path, lab, patience)
+        stream.truncate(0)
+        json.dump({"pid": os.getpid(), "who": who(), "since": now(), "verb": verb}, stream)
+        stream.flush()
+        yield
+
+
+def acquire(descriptor: int, path: Path, lab: str, patience: float) -> None:
+    """Take the lock or raise Busy."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            if time.monotonic() >= until:
+                raise busy(path, lab) from exc
+            time.sleep(WAIT_STEP)
+        else:
+            return
+
+
+def busy(path: Path, lab: str) -> Busy:
+    """Return the error that says who works on the lab, since when, and the process id."""
+    try:
+        holder = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        holder = {}
+    text = _('another run works on the lab "{lab}": "{verb}" by {who} since {since} (pid {pid})')
+    unknown = "?"
+    return Busy(
+        text.format(
+            lab=lab, verb=holder.get("verb", unknown), who=holder.get("who", unknown),
+            since=holder.get("since", unknown), pid=holder.get("pid", unknown),
+        ),
+        hint=f"labctl status {lab}",
+    )  # fmt: skip
+
+
+def is_held(home: Path, lab: str) -> bool:
+    """Return whether a run holds the lab now."""
+    path = home / "locks" / f"{lab}.lock"
+    try:
+        with path.open("r", encoding="utf-8") as stream:
+            fcntl.flock(stream.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -1,0 +1,306 @@
+"""Executes a plan: networks, machines, boot, configuration, then the gate that alone says "ready"."""
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from labctl import playbook, ssh
+from labctl.checks.model import Outcome, Result
+from labctl.errors import Interrupted, LabctlError, Refused
+from labctl.lab import keys
+from labctl.lab.checking import SshProber, run_checks
+from labctl.lab.console_log import read_console_tail
+from labctl.lab.lock import hold_lab, who
+from labctl.lab.workplace import Workplace
+from labctl.language import _
+from labctl.monitor import Event, Monitor, Progress
+from labctl.plan.model import Action, ActionKind, Plan, PlannedNode, Reason
+from labctl.render.identity import Keys, render_identity
+from labctl.render.inventory import render_inventory, render_plays
+from labctl.render.xml import render_domain, render_network
+from labctl.topology.model import Topology
+
+BOOT_DEADLINE = 60  # seconds on real hardware acceleration; scaled by the accelerator's factor
+LOGIN_DEADLINE = 15
+WORKERS = 4
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast guests run here: "kvm" or "tcg", and by how much deadlines are stretched."""
+
+    accelerator: str
+    factor: float
+
+
+@dataclass
+class Progressed:
+    """What became of each node: the error of those that failed, and the outcomes of the ready checks."""
+
+    failures: dict[str, LabctlError] = field(default_factory=dict)
+    outcomes: tuple[Outcome, ...] = ()
+    changed: bool = False
+    seconds: float = 0.0
+
+    def ready(self, plan: Plan) -> tuple[str, ...]:
+        """Return the nodes that passed the gate."""
+        return tuple(node.member for node in plan.nodes if node.member not in self.failures)
+
+
+class Stop:
+    """A person's wish to stop: the step under way ends, the next one does not begin."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+
+    def ask(self) -> None:
+        """Wish to stop."""
+        self._asked.set()
+
+    def raise_if_asked(self, lab: str) -> None:
+        """Raise Interrupted between two steps."""
+        if self._asked.is_set():
+            text = _('stopped; the lab "{lab}" keeps what is done').format(lab=lab)
+            raise Interrupted(text, hint=_("type the same command again to continue"))
+
+
+@dataclass
+class Ascent:
+    """One run of `up` on one lab."""
+
+    place: Workplace
+    topology: Topology
+    source: Path
+    plan: Plan
+    pace: Callable[[Path], Pace]
+    monitor: Monitor
+    stop: Stop
+    result: Progressed = field(default_factory=Progressed)
+
+    def run(self) -> Progressed:
+        """Do the plan's actions and the gate; a node that fails does not hold back the others."""
+        start = time.monotonic()
+        self.result.changed = bool(self.plan.actions)
+        for step in (self.build_images, self.remove_old, self.create_networks, self.create_machines, self.boot,
+                     self.configure, self.gate):  # fmt: skip
+            self.stop.raise_if_asked(self.plan.lab)
+            step()
+        self.place.store.close_intents(self.plan.lab)
+        self.result.seconds = time.monotonic() - start
+        return self.result
+
+    def build_images(self) -> None:
+        """Build what is missing; images are shared by all labs and have a lock of their own."""
+        wanted = {action.target for action in self.plan.actions_of(ActionKind.BUILD_IMAGE)}
+        for image in {node.image: None for node in self.plan.nodes if str(node.image) in wanted}:
+            self.stop.raise_if_asked(self.plan.lab)
+            self.place.images.ensure(self.place.spec(image), self.monitor)
+
+    def remove_old(self) -> None:
+        """Remove what the topology no longer names, and what is to be made anew."""
+        for action in self.plan.actions_of(ActionKind.REMOVE_DOMAIN):
+            with self.intent(action):
+                self.place.machines.remove_domain(action.target, self.plan.lab)
+        for action in self.plan.actions_of(ActionKind.REMOVE_NETWORK):
+            with self.intent(action):
+                self.place.machines.remove_network(action.target, self.plan.lab)
+
+    def create_networks(self) -> None:
+        """Define and start the networks."""
+        networks = {network.member: network for network in self.plan.networks}
+        for action in self.plan.actions_of(ActionKind.CREATE_NETWORK):
+            with self.intent(action):
+                self.place.machines.create_network(render_network(networks[action.target]))
+            self.tell(action.target, "network", Progress.DONE)
+
+    def create_machines(self) -> None:
+        """Write the lab's folder and secrets, then make the new machines side by side."""
+        folders = self.plan.folders
+        for folder in (
+            folders.top,
+            folders.disk("x").parent,
+            folders.identity("x").parent,
+            folders.serial_log("x").parent,
+        ):
+            folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        secrets = keys.ensure_keys(folders, self.plan.lab, self.plan.nodes)
+        actions = self.plan.actions_of(ActionKind.CREATE_MACHINE)
+        self.each(actions, "create", lambda action: self.create_machine(action, secrets))
+
+    def create_machine(self, action: Action, secrets: dict[str, Keys]) -> None:
+        """Make one machine: identity, overlay, definition, in this order, so that a defined machine is whole."""
+        node = self.plan.node(action.target)
+        folders = self.plan.folders
+        image = self.place.images.find(self.place.spec(node.image))
+        if image is None:
+            raise LabctlError(
+                _('the image "{image}" is missing').format(image=node.image),
+                hint=f"labctl image build {node.image.recipe}",
+            )
+        with self.intent(action):
+            self.place.machines.remove_domain(node.name, self.plan.lab)
+            self.place.images.check(image)
+            identity = folders.identity(node.member)
+            keys.write_secret(identity, render_identity(node, secrets[node.member]).encode())
+            self.place.give_to_qemu(identity)
+            self.place.images.create_overlay(image, folders.disk(node.member), node.disk)
+            self.place.give_to_qemu(folders.disk(node.member))
+            networks = {network.member: network for network in self.plan.networks}
+            xml = render_domain(node, networks, folders, self.pace(image.path).accelerator)
+            self.place.machines.define_domain(xml)
+
+    def boot(self) -> None:
+        """Start what does not run, and wait until each answers a login."""
+        actions = [
+            action
+            for action in self.plan.actions_of(ActionKind.START_MACHINE)
+            if action.target not in self.result.failures
+        ]
+        self.each(actions, "boot", self.boot_machine, workers=len(actions))
+
+    def boot_machine(self, action: Action) -> None:
+        """Start one machine and wait for its agent, which the image starts after sshd, then for a login."""
+        node = self.plan.node(action.target)
+        factor = self.pace(self.plan.folders.disk(node.member)).factor
+        with self.intent(action):
+            if action.reason is Reason.PAUSED:
+                self.place.machines.resume_domain(node.name, self.plan.lab)
+            else:
+                self.place.machines.start_domain(node.name, self.plan.lab)
+            self.place.machines.wait_agent(node.name, BOOT_DEADLINE * factor)
+            ssh.wait_login(keys.login(self.plan.folders, node), LOGIN_DEADLINE * factor)
+
+    def configure(self) -> None:
+        """Run the playbooks on the nodes that need it, all in one run; mark those that end well."""
+        actions = self.plan.actions_of(ActionKind.CONFIGURE)
+        targets = [action.target for action in actions if action.target not in self.result.failures]
+        if not targets:
+            return
+        folders = self.plan.folders
+        inventory = render_inventory(self.plan, self.topology, keys.access(folders))
+        plays = render_plays(self.plan.node(target).wave for target in targets)
+        intents = ", ".join(targets)
+        with self.place.store.intent(self.plan.lab, ActionKind.CONFIGURE, intents):
+            report = playbook.configure(
+                folders.ansible, plays, inventory, self.place.playbooks / "roles", self.monitor, limit=targets
+            )
+            for target in targets:
+                self.settle(self.plan.node(target), report.nodes[target])
+
+    def settle(self, node: PlannedNode, report: playbook.NodeReport) -> None:
+        """Mark a configured node, or keep why it is not."""
+        if report.succeeded:
+            self.place.machines.mark_configured(node.name, self.plan.lab, node.tag.configured)
+        else:
+            self.result.failures[node.member] = LabctlError(
+                report.explain(), hint=f"labctl logs {self.plan.lab} --ansible"
+            )
+
+    def gate(self) -> None:
+        """Say "ready" only of nodes that answer a login now and whose ready checks pass."""
+        nodes = [node for node in self.plan.nodes if node.member not in self.result.failures]
+        self.each([Action(ActionKind.START_MACHINE, node.member, Reason.REQUESTED) for node in nodes], "login",
+                  lambda action: self.log_in(self.plan.node(action.target)), workers=len(nodes))  # fmt: skip
+        alive = {node.member: node for node in nodes if node.member not in self.result.failures}
+        checks = [check for check in self.topology.checks if check.ready and check.origin in alive]
+        prober = SshProber({member: keys.login(self.plan.folders, node) for member, node in alive.items()})
+        self.result.outcomes = run_checks(checks, prober, self.monitor)
+        for outcome in self.result.outcomes:
+            if outcome.result is not Result.PASSED:
+                text = _('{node}: the check "{check}" does not pass: {seen}')
+                self.result.failures.setdefault(
+                    outcome.check.origin,
+                    LabctlError(
+                        text.format(node=outcome.check.origin, check=outcome.check.id, seen=outcome.seen),
+                        hint=f"labctl check {self.plan.lab}",
+                    ),
+                )
+
+    def log_in(self, node: PlannedNode) -> None:
+        """Make a real login on a node."""
+        ssh.wait_login(keys.login(self.plan.folders, node), LOGIN_DEADLINE)
+
+    def each(self, actions: Sequence[Action], step: str, act: Callable[[Action], None], workers: int = WORKERS) -> None:
+        """Do an act for each action side by side; an error is kept with its node, with the console's last words."""
+
+        def attempt(action: Action) -> None:
+            node = action.target
+            self.tell(node, step, Progress.STARTED)
+            try:
+                act(action)
+            except LabctlError as exc:
+                self.result.failures[node] = exc
+                if step in {"boot", "login"}:
+                    tail = read_console_tail(self.plan.folders.serial_log(node))
+                    exc.message += tail
+                self.tell(node, step, Progress.FAILED, exc.message)
+            else:
+                self.tell(node, step, Progress.DONE)
+
+        with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
+            for done in [pool.submit(attempt, action) for action in actions]:
+                done.result()
+
+    def tell(self, subject: str, step: str, progress: Progress, detail: str = "") -> None:
+        """Tell the monitor."""
+        self.monitor.tell(Event(subject, step, progress, detail))
+
+    def intent(self, action: Action) -> AbstractContextManager[None]:
+        """Commit the intent before the act."""
+        return self.place.store.intent(self.plan.lab, action.kind, action.target)
+
+
+def refuse_losses(plan: Plan) -> None:
+    """Raise Refused where the plan would replace machines that exist, and with them what students did on them."""
+    losses = [
+        action.target
+        for action in plan.actions
+        if (action.kind is ActionKind.CREATE_MACHINE and action.reason is Reason.CHANGED)
+        or action.kind is ActionKind.REMOVE_DOMAIN
+    ]
+    if losses:
+        text = _("the topology has changed; these machines would be made anew and lose their disks: {names}")
+        raise Refused(text.format(names=", ".join(losses)), hint=_("add --replace to accept it"))
+
+
+def bring_up(
+    place: Workplace,
+    topology: Topology,
+    source: Path,
+    owner: str,
+    pace: Callable[[Path], Pace],
+    monitor: Monitor,
+    stop: Stop,
+    *,
+    replace: bool = False,
+) -> tuple[Plan, Progressed]:
+    """Bring one lab up, from whatever is there, and return its plan with what became of each node."""
+    lab = f"{topology.name}-{owner}"
+    with hold_lab(place.home, lab, "up"):
+        plan = place.plan(topology, owner)
+        if not replace:
+            refuse_losses(plan)
+        plan.folders.top.mkdir(mode=0o711, parents=True, exist_ok=True)
+        if source != plan.folders.topology:
+            shutil.copyfile(source, plan.folders.topology)
+        place.store.add_event(lab, who(), "up", f"{len(plan.actions)} actions")
+        result = Ascent(place, topology, source, plan, pace, monitor, stop).run()
+        place.store.add_event(lab, who(), "up ended", summarise(plan, result))
+        return plan, result
+
+
+def summarise(plan: Plan, result: Progressed) -> str:
+    """Return the line of history of a run, in English: it is stored."""
+    return f"{len(result.ready(plan))} of {len(plan.nodes)} nodes ready in {result.seconds:.0f} s"
+
+
+def failed_nodes(plan: Plan, result: Progressed) -> Iterable[tuple[str, LabctlError]]:
+    """Yield each failed node with its error, in the plan's order."""
+    for node in plan.nodes:
+        if node.member in result.failures:
+            yield node.member, result.failures[node.member]

@@ -1,0 +1,155 @@
+"""Joins the doors: one place that knows the home folder, libvirt, the images, the playbooks and the database."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from labctl.errors import LabctlError
+from labctl.images.recipe import RECIPES
+from labctl.images.store import ImageSpec, ImageStore
+from labctl.lab import keys
+from labctl.language import _
+from labctl.plan.lab import Setting, plan_lab
+from labctl.plan.model import Folders, Plan, PlannedImage
+from labctl.plan.observed import Observed
+from labctl.playbook import playbooks_hash
+from labctl.shipped import shipped_folder
+from labctl.ssh import Login
+from labctl.store import Store
+from labctl.topology.catalogue import Catalogue, load_catalogue
+from labctl.topology.load import load_topology
+from labctl.topology.model import Topology
+
+DEFAULT_HOME = Path("/var/lib/labctl")
+DEFAULT_URI = "qemu:///system"
+
+
+class Machines(Protocol):
+    """What a lab needs of the hypervisor."""
+
+    def observe(self) -> Observed: ...
+    def create_network(self, xml: str) -> None: ...
+    def remove_network(self, name: str, lab: str) -> None: ...
+    def define_domain(self, xml: str) -> None: ...
+    def start_domain(self, name: str, lab: str) -> None: ...
+    def resume_domain(self, name: str, lab: str) -> None: ...
+    def remove_domain(self, name: str, lab: str) -> None: ...
+    def mark_configured(self, name: str, lab: str, configured: str) -> None: ...
+    def wait_agent(self, name: str, deadline: float) -> None: ...
+    def qemu_owner(self) -> tuple[int, int]: ...
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """One installation of labctl. `prefix` starts every libvirt name: a test or a benchmark has one of its own."""
+
+    home: Path
+    uri: str
+    prefix: str
+    machines: Machines
+    images: ImageStore
+    store: Store
+    catalogue: Catalogue
+    playbooks: Path
+
+    @classmethod
+    def open(cls, machines: Machines, environment: Mapping[str, str]) -> "Workplace":
+        """Return the installation that LABCTL_HOME, LABCTL_URI, LABCTL_PREFIX and LABCTL_MIRROR describe."""
+        home = home_folder(environment)
+        playbooks = shipped_folder("playbooks")
+        ensure_home(home)
+        return cls(
+            home=home,
+            uri=environment.get("LABCTL_URI", DEFAULT_URI),
+            prefix=environment.get("LABCTL_PREFIX", ""),
+            machines=machines,
+            images=ImageStore(home, environment.get("LABCTL_MIRROR", "")),
+            store=Store(home),
+            catalogue=shipped_catalogue(),
+            playbooks=playbooks,
+        )
+
+    @property
+    def setting(self) -> Setting:
+        """Return what planning takes from here."""
+        return Setting(self.home, self.prefix, playbooks_hash(self.playbooks / "roles"))
+
+    def observe(self, lab: str) -> Observed:
+        """Return the host with the files of one lab and the images that are built."""
+        seen = self.machines.observe()
+        built = frozenset((image.name, image.packages) for image in self.images.list_images())
+        return replace(seen, files=find_files(self.folders(lab)), images=built)
+
+    def folders(self, lab: str) -> Folders:
+        """Return where a lab keeps its files."""
+        return Folders(self.home / "labs" / lab)
+
+    def plan(self, topology: Topology, owner: str) -> Plan:
+        """Return the plan of a lab from the host as it is now; nothing is written."""
+        observed = self.observe(f"{topology.name}-{owner}")
+        return plan_lab(topology, owner, self.catalogue, observed, self.setting)
+
+    def spec(self, image: PlannedImage) -> ImageSpec:
+        """Return what the image store calls a planned image."""
+        return ImageSpec(image.recipe, image.packages)
+
+    def give_to_qemu(self, path: Path) -> None:
+        """Hand a file to the user that QEMU runs as; nobody else reads it."""
+        os.chown(path, *self.machines.qemu_owner())
+        path.chmod(0o600)
+
+    def load_lab(self, lab: str) -> Topology:
+        """Return the topology that a lab was made from, from its own copy. Raises LabctlError for an unknown lab."""
+        path = self.folders(lab).topology
+        if not path.exists():
+            known = ", ".join(self.known_labs()) or _("none")
+            text = _('there is no lab "{lab}"; known labs: {known}').format(lab=lab, known=known)
+            raise LabctlError(text, hint="labctl status")
+        return load_topology(path, self.catalogue)
+
+    def layout(self, lab: str, topology: Topology) -> Plan:
+        """Return what a lab is made of, without looking at the host: names, addresses, folders."""
+        owner = lab.removeprefix(f"{topology.name}-")
+        return plan_lab(topology, owner, self.catalogue, Observed(), self.setting)
+
+    def logins(self, lab: str, topology: Topology) -> dict[str, Login]:
+        """Return how to log in to each node of a lab."""
+        layout = self.layout(lab, topology)
+        return {node.member: keys.login(layout.folders, node) for node in layout.nodes}
+
+    def known_labs(self) -> Sequence[str]:
+        """Return the labs that have a folder here, sorted."""
+        top = self.home / "labs"
+        return sorted(path.parent.name for path in top.glob("*/topology.yml")) if top.is_dir() else []
+
+
+def home_folder(environment: Mapping[str, str]) -> Path:
+    """Return LABCTL_HOME, /var/lib/labctl by default."""
+    return Path(environment.get("LABCTL_HOME") or DEFAULT_HOME).absolute()
+
+
+def ensure_home(home: Path) -> None:
+    """Make the home folder; QEMU's user must be able to walk through it, not to list it."""
+    try:
+        (home / "labs").mkdir(mode=0o711, parents=True, exist_ok=True)
+        home.chmod(0o711)
+    except OSError as exc:
+        text = _('the folder "{path}" cannot be used: {error}')
+        raise LabctlError(
+            text.format(path=home, error=exc.strerror), hint=f"sudo labctl …  (LABCTL_HOME={home})"
+        ) from exc
+
+
+def shipped_catalogue() -> Catalogue:
+    """Return what topologies may name, from the shipped playbooks and recipes."""
+    return load_catalogue(
+        shipped_folder("playbooks"), {name: recipe.minimum_memory for name, recipe in RECIPES.items()}
+    )
+
+
+def find_files(folders: Folders) -> frozenset[str]:
+    """Return the disks and identities of a lab that exist."""
+    found = [*folders.top.glob("disks/*.qcow2"), *folders.top.glob("identity/*")]
+    return frozenset(str(path) for path in found)

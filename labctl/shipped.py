@@ -1,0 +1,11 @@
+"""Finds the folders that labctl ships: beside the package in a checkout, inside it once installed from a wheel."""
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+
+
+def shipped_folder(name: str) -> Path:
+    """Return the folder `playbooks` or `topologies`."""
+    inside = PACKAGE / name
+    return inside if inside.is_dir() else PACKAGE.parent / name
