@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import libvirt
 
+from labctl.errors import HostNotReady
 from labctl.hypervisor.binding import Connection, Domain, Opaque
 from labctl.hypervisor.failure import explain_loss
 from labctl.hypervisor.pool import Pool, close_quietly, is_alive
@@ -27,7 +28,10 @@ _LIFECYCLE = {
 
 @dataclass(frozen=True)
 class Change:
-    """What happened to a domain: a stable English word such as ``started``, ``stopped``, ``agent``, ``io-error``."""
+    """What happened to a domain: a stable English word such as ``started``, ``stopped``, ``agent``, ``io-error``.
+
+    Without a domain it is about the way to libvirt: ``reconnected`` (look at everything again) or ``disconnected``.
+    """
 
     domain: str
     what: str
@@ -129,8 +133,19 @@ class EventFeed:
     def _closed(self, _connection: Connection, _reason: int, _opaque: Opaque) -> None:
         with self._lock:
             bells = [bell for bells in self._bells.values() for bell in bells]
+            watched = bool(self._watchers)
         for bell in bells:
             bell.set()
+        if watched:  # nobody waits in a thread of theirs that could connect again
+            threading.Thread(target=self._reconnect, name="libvirt-reconnect", daemon=True).start()
+
+    def _reconnect(self) -> None:
+        try:
+            self.connect()
+        except HostNotReady:
+            self._tell(Change("", "disconnected"))
+        else:
+            self._tell(Change("", "reconnected"))
 
     def _tell(self, change: Change) -> None:
         with self._lock:

@@ -52,8 +52,12 @@ def explain_connection(exc: libvirt.libvirtError, uri: str) -> HostNotReady:
 
 def explain_loss(exc: libvirt.libvirtError, uri: str) -> Lost:
     """Return the error for a daemon that went away, or stopped answering, in the middle of a call."""
-    text = _('libvirt at "{uri}" went away or stopped answering: {detail}')
-    return Lost(text.format(uri=uri, detail=exc.get_error_message()), hint=start_command())
+    detail = exc.get_error_message()
+    if "keepalive" in detail:  # said by libvirt's library in this process, which nobody translates
+        text = _('libvirt at "{uri}" does not answer any more: its daemon hangs')
+        return Lost(text.format(uri=uri), hint=restart_command())
+    text = _('libvirt at "{uri}" went away: {detail}')
+    return Lost(text.format(uri=uri, detail=detail), hint=start_command())
 
 
 def explain_silence(uri: str, seconds: float) -> Lost:
