@@ -1,8 +1,7 @@
 """The address plan of a topology: networks that overlap, addresses and routers that cannot be reached."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
-from itertools import combinations
 
 from labctl.language import _
 from labctl.topology.model import Interface, Node, Segment
@@ -50,11 +49,27 @@ def network_findings(parts: Parts) -> Iterator[Finding]:
             yield Finding(steps, text, f"/{cidr.prefixlen}")
         elif cidr.is_multicast or cidr.is_loopback or cidr.is_link_local or cidr.is_reserved or cidr.is_unspecified:
             yield Finding(steps, _("addresses that machines can have"), str(cidr))
-    for (one, first), (other, second) in combinations(known.items(), 2):
-        if first.overlaps(second):
-            text = _("{cidr}, which overlaps networks.{name} ({other})")
-            found = text.format(cidr=second, name=plain_key(one), other=first)
-            yield Finding(("networks", other, "cidr"), _("addresses of its own"), found)
+    for one, other in overlaps(known):
+        text = _("{cidr}, which overlaps networks.{name} ({other})")
+        found = text.format(cidr=known[other], name=plain_key(one), other=known[one])
+        yield Finding(("networks", other, "cidr"), _("addresses of its own"), found)
+
+
+def overlaps(known: Mapping[str, IPv4Network]) -> Iterator[tuple[str, str]]:
+    """Yield for each network inside another one the pair of names, that which comes first in the file first.
+
+    Two networks overlap only where one holds the other, so that in the order of addresses a network
+    needs to be compared only with those that are still open.
+    """
+    order = {name: position for position, name in enumerate(known)}
+    around: list[str] = []
+    for name in sorted(known, key=lambda one: (known[one].network_address, known[one].prefixlen, order[one])):
+        while around and not known[around[-1]].overlaps(known[name]):
+            around.pop()
+        if around:
+            one, other = sorted((around[-1], name), key=order.__getitem__)
+            yield one, other
+        around.append(name)
 
 
 def interface_findings(interface: Interface, parts: Parts, steps: Steps) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, Valid
 
 from labctl.competencies import load_competencies
 from labctl.language import _
-from labctl.topology.model import CompetencyId, Line, ServiceName, Text
+from labctl.topology.model import PACKAGE_PATTERN, CompetencyId, Line, ServiceName, Text
 from labctl.topology.problems import Finding, ProblemsFound, Steps, nearest, quoted
 from labctl.topology.shapes import as_json, shape_findings
 from labctl.topology.tree import Tree, read_tree
@@ -78,7 +78,7 @@ class Closed(BaseModel):
 
 
 M = TypeVar("M", bound=BaseModel)
-Package = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]{1,80}$")]
+Package = Annotated[str, Field(pattern=PACKAGE_PATTERN)]
 
 
 class RoleCard(Closed):

@@ -22,6 +22,7 @@ URL_PATTERN = r"^https?://[^\s'\"<>]+$"
 PATH_PATTERN = r"^/[^\x00-\x1f]*$"
 MODE_PATTERN = r"^[0-7]{3,4}$"
 UNIT_PATTERN = r"^[A-Za-z0-9@:._-]+$"
+PACKAGE_PATTERN = r"^[a-z0-9][a-z0-9+.-]{1,80}$"
 VERSION_PATTERN = r"^[0-9A-Za-z.-]{1,20}$"
 
 # What each pattern asks for, as people are told.
@@ -35,6 +36,7 @@ PATTERNS: Mapping[str, str] = {
     PATH_PATTERN: N_("a path that starts with /"),
     MODE_PATTERN: N_('permissions in octal, quoted, such as "0640"'),
     UNIT_PATTERN: N_("the name of a systemd unit"),
+    PACKAGE_PATTERN: N_("a Debian package"),
     VERSION_PATTERN: N_('a version in quotes, such as "1.0"'),
 }
 

@@ -37,7 +37,20 @@ def topology_schema(catalogue: Catalogue) -> Schema:
     image = properties["image"]
     assert isinstance(image, dict)
     image["examples"] = [*sorted(catalogue.images)]
+    close_names(schema)
     return schema
+
+
+def close_names(schema: JsonValue) -> None:
+    """Refuse, in a schema and all inside it, the names of networks, nodes and cards that no pattern takes."""
+    if isinstance(schema, dict):
+        if "patternProperties" in schema:
+            schema["additionalProperties"] = False
+        for inner in schema.values():
+            close_names(inner)
+    elif isinstance(schema, list):
+        for inner in schema:
+            close_names(inner)
 
 
 def service_schema(service: Service) -> Schema:

@@ -14,6 +14,7 @@ from labctl.topology.parts import Parts, mapping
 from labctl.topology.problems import Finding, Steps, listing, nearest, plain_key, quoted
 
 MANAGEMENT = "mgmt"  # the network and card that labctl adds to every node
+MOST_CIRCLES = 32  # 64 nodes cannot form more that have no node in common
 RESERVED_INTERFACES = frozenset({MANAGEMENT, "lo"})
 
 
@@ -92,12 +93,15 @@ def need_findings(parts: Parts) -> Iterator[Finding]:
                 yield unknown(steps, _("a node of this file ({names})"), other, parts.node_names)
             else:
                 needs[name].append(other)
-    while cycle := find_cycle(needs):
+    for _round in range(MOST_CIRCLES):
+        cycle = find_cycle(needs)
+        if not cycle:
+            break
         first, needed = cycle[0], cycle[1]
         position = parts.nodes[first].after.index(needed)
         found = _("a circle: {names}").format(names=" → ".join(map(plain_key, cycle)))
         yield Finding(("nodes", first, "after", position), _("an order in which nodes can be configured"), found)
-        needs[first].remove(needed)
+        needs = {name: [one for one in some if one not in cycle] for name, some in needs.items() if name not in cycle}
 
 
 def find_cycle(needs: Mapping[str, Iterable[str]]) -> list[str]:

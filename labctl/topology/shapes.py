@@ -158,14 +158,19 @@ def required_keys(shape: Shape) -> list[str]:
     return names or list(shape.fields)
 
 
-def shape_findings(error: ValidationError, model: object, data: JsonValue, base: Steps = ()) -> list[Finding]:
-    """Return pydantic's errors about `data`, each once, as findings; `base` is the way to the data."""
+def shape_findings(error: ValidationError, model: object, data: JsonValue) -> list[Finding]:
+    """Return pydantic's errors about `data`, each once, as findings."""
     found: dict[tuple[Steps, bool], Finding] = {}
+    wrong_containers: set[Steps] = set()
     for detail in error.errors(include_url=False, include_input=False):
         one = explain(detail, shape_of(model), data)
         if one:
             found.setdefault((one.steps, one.at_key), one)
-    return [Finding((*base, *one.steps), one.expected, one.found, one.nearest, one.at_key) for one in found.values()]
+            if detail["type"] in ("dict_type", "tuple_type"):
+                wrong_containers.add(one.steps)
+    around = {steps[:length] for steps, _at_key in found for length in range(len(steps))}
+    # "A list or a mapping" was one of them, and what is inside has problems of its own.
+    return [one for one in found.values() if not (one.steps in wrong_containers and one.steps in around)]
 
 
 def explain(detail: ErrorDetails, root: Shape, data: JsonValue) -> Finding | None:
@@ -207,6 +212,9 @@ def follow(loc: tuple[Step, ...], root: Shape) -> tuple[Steps, Shape, Shape]:
         elif shape.is_mapping or shape.is_list:
             steps.append(step)
             owner, shape = shape, shape.item
+        else:  # the label of an alternative, such as tuple[str]
+            kinds = [one for one in shape.members if one.is_list or one.is_mapping]
+            shape = next((one for one in kinds if one.is_list == str(step).startswith("tuple")), shape)
     return tuple(steps), shape, owner
 
 
