@@ -25,7 +25,7 @@ def translations(language: str) -> gettext.NullTranslations:
     """Return the catalogue of one language; English needs none, its message ids are the text."""
     if language == "en":
         return gettext.NullTranslations()
-    return gettext.translation("labctl", localedir=LOCALES, languages=[language])
+    return gettext.translation("labctl", localedir=LOCALES, languages=[language], fallback=True)
 
 
 def current_language() -> str:

@@ -4,6 +4,7 @@ Click's own sentences are part of the catalogue: the command line must speak one
 """
 
 import sys
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 
@@ -17,6 +18,7 @@ PACKAGE = Path(__file__).parent.parent / "labctl"
 FOLDER = PACKAGE / "locale" / "fr" / "LC_MESSAGES"
 PO, MO = FOLDER / "labctl.po", FOLDER / "labctl.mo"
 KEYWORDS = {"_": None, "N_": None, "gettext": None, "ngettext": (1, 2)}
+ALWAYS = datetime(2026, 1, 1, tzinfo=UTC)  # a real date would change the file at every run
 CLICK_SKIPS = {"testing.py"}
 
 
@@ -51,7 +53,7 @@ def update() -> int:
     catalog = read_catalogue()
     catalog.update(extract(), no_fuzzy_matching=True)
     catalog.obsolete.clear()
-    catalog.creation_date = catalog.revision_date = "2026-01-01 00:00+0000"  # a date would change at every run
+    catalog.creation_date = catalog.revision_date = ALWAYS
     FOLDER.mkdir(parents=True, exist_ok=True)
     with PO.open("wb") as stream:
         write_po(stream, catalog, width=100, sort_output=True, no_location=True, omit_header=False)

@@ -1,0 +1,69 @@
+"""The agent, run as a node would run it: by a Python that reads it from standard input."""
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from labctl.checks.model import Question
+from labctl.checks.questions import agent_program
+
+
+def perform(*tasks: dict[str, Any]) -> list[dict[str, Any]]:
+    program = agent_program([Question("x", task, "") for task in tasks])
+    done = subprocess.run([sys.executable, "-I", "-"], input=program, capture_output=True, check=True, timeout=60)
+    replies: list[dict[str, Any]] = json.loads(done.stdout)
+    return replies
+
+
+def run(*argv: str, timeout: float = 20) -> dict[str, Any]:
+    return {"do": "run", "argv": list(argv), "timeout": timeout}
+
+
+def test_commands_run_side_by_side_and_keep_their_order() -> None:
+    replies = perform(run("sh", "-c", "sleep 0.3; echo a"), run("sh", "-c", "echo b >&2; exit 3"))
+    assert (replies[0]["code"], replies[0]["out"]) == (0, "a\n")
+    assert (replies[1]["code"], replies[1]["err"]) == (3, "b\n")
+
+
+def test_a_command_that_hangs_is_ended_with_its_children() -> None:  # F-42
+    (reply,) = perform(run("sh", "-c", "sleep 60 & sleep 60", timeout=0.5))
+    assert reply["error"] == "timeout"
+    assert reply["seconds"] < 10
+
+
+def test_a_flood_is_capped() -> None:  # F-42
+    (reply,) = perform(run("sh", "-c", "head -c 30000000 /dev/zero | tr '\\0' x"))
+    assert len(reply["out"]) == 65536
+
+
+def test_binary_output_becomes_text() -> None:
+    (reply,) = perform(run("printf", r"\377\376ok"))
+    assert reply["out"].endswith("ok")
+
+
+def test_a_missing_program_is_no_answer() -> None:
+    (reply,) = perform(run("no-such-program"))
+    assert reply["error"] == "not installed: no-such-program"
+
+
+def test_tcp_tells_open_from_closed_from_unknown_names() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        replies = perform(
+            {"do": "tcp", "host": "127.0.0.1", "port": port, "timeout": 5},
+            {"do": "tcp", "host": "name.invalid", "port": 80, "timeout": 5},
+        )
+    closed = perform({"do": "tcp", "host": "127.0.0.1", "port": port, "timeout": 5})
+    assert [reply["code"] for reply in [*replies, *closed]] == [0, 2, 1]
+
+
+def test_a_file_is_read_with_owner_and_mode(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text("secret")
+    path.chmod(0o640)
+    present, absent = perform({"do": "file", "path": str(path)}, {"do": "file", "path": "/none"})
+    assert json.loads(present["out"]) == {"owner": path.owner(), "mode": "0640", "content": "secret"}
+    assert absent["code"] == 1
