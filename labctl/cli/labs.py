@@ -189,7 +189,7 @@ def check(lab: str, node: str, ids: str, as_json: bool) -> int:
         chosen = choose_checks(topology, node, ids)
         logins = place.logins(lab, topology)
         with choose_display(_("checks of {lab}").format(lab=lab), as_json=False) as display:
-            outcomes = run_checks(chosen, SshProber(logins), display)
+            outcomes = run_checks(chosen, SshProber(place.guests, logins), display)
         whole = len(chosen) == len(topology.checks)
         place.store.save_outcomes(
             lab, [(found.check.id, str(found.result), found.to_dict("en")) for found in outcomes], whole=whole

@@ -48,10 +48,18 @@ def absent(name: str) -> LabctlError:
 
 
 def start(connection: Connection, name: str, lab: str) -> None:
-    """Start our domain; one that runs already, or that somebody starts at the same time, is what was wanted."""
+    """Start our domain, or let it run on where it is paused; one that runs already is what was wanted.
+
+    A crashed one that libvirt preserved for inspection is switched off first.
+    """
     domain = find_own(connection, name, lab)
     if domain.isActive():
-        return
+        state = current_state(domain)[0]
+        if state is DomainState.PAUSED:
+            resume(connection, name, lab)
+        if state is not DomainState.CRASHED:
+            return
+        domain.destroy()
     try:
         domain.create()
     except libvirt.libvirtError:

@@ -7,12 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
-from labctl import ssh
 from labctl.checks.decide import decide
 from labctl.checks.model import Outcome, Question, Reply, Result
 from labctl.checks.questions import agent_program, ask
+from labctl.lab.doors import Guests
 from labctl.language import _
 from labctl.monitor import Event, Monitor, Progress
+from labctl.ssh import Answer, Login, Unreachable
 from labctl.topology.model import Check
 
 STEP = "check"
@@ -30,20 +31,21 @@ class Prober(Protocol):
 class SshProber:
     """Asks over SSH, by a program that the node's own Python reads from standard input."""
 
-    logins: Mapping[str, ssh.Login]
+    guests: Guests
+    logins: Mapping[str, Login]
 
     def probe(self, node: str, questions: Sequence[Question]) -> Sequence[Reply]:
         """Return the replies in the order of the questions."""
         try:
-            answer = ssh.run(
+            answer = self.guests.run(
                 self.logins[node], ["python3", "-"], stdin=agent_program(questions), deadline=ROUND_DEADLINE
             )
-        except (ssh.Unreachable, TimeoutError) as exc:
+        except (Unreachable, TimeoutError) as exc:
             return [Reply(error=str(exc))] * len(questions)
         return parse_replies(answer, len(questions))
 
 
-def parse_replies(answer: ssh.Answer, count: int) -> Sequence[Reply]:
+def parse_replies(answer: Answer, count: int) -> Sequence[Reply]:
     """Return what the agent printed; a guest may print anything, and then nothing was checked."""
     try:
         items = json.loads(answer.stdout)

@@ -7,8 +7,8 @@ from enum import StrEnum
 
 from pydantic import JsonValue
 
-from labctl import ssh
 from labctl.errors import LabctlError
+from labctl.lab.doors import Guests
 from labctl.lab.workplace import Workplace
 from labctl.plan.observed import DomainState, SeenDomain
 from labctl.topology.model import Topology
@@ -75,7 +75,7 @@ def read_status(place: Workplace, busy: Callable[[str], bool], only: str = "") -
     if only:
         labs = {lab: domains for lab, domains in labs.items() if lab == only}
     addresses = {domain.name: domain.tag.address for found in labs.values() for domain in found if domain.tag}
-    alive = who_answers(addresses)
+    alive = who_answers(place.guests, addresses)
     outcomes = place.store.outcomes()
     found = []
     for lab, domains in sorted(labs.items()):
@@ -96,12 +96,12 @@ def lab_names(lab: str, domains: list[SeenDomain]) -> tuple[str, str]:
     return topology, owner
 
 
-def who_answers(addresses: Mapping[str, str]) -> frozenset[str]:
+def who_answers(guests: Guests, addresses: Mapping[str, str]) -> frozenset[str]:
     """Return the machines whose kernel accepts a connection on the SSH port now."""
     if not addresses:
         return frozenset()
     with ThreadPoolExecutor(max_workers=PARALLEL) as workers:
-        work = {name: workers.submit(ssh.answers, address, ANSWER_TIMEOUT) for name, address in addresses.items()}
+        work = {name: workers.submit(guests.answers, address, ANSWER_TIMEOUT) for name, address in addresses.items()}
         return frozenset(name for name, done in work.items() if done.result())
 
 

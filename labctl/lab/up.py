@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from labctl import playbook, ssh
 from labctl.checks.model import Outcome, Result
 from labctl.errors import Interrupted, LabctlError, Refused
 from labctl.lab import keys
@@ -20,6 +19,7 @@ from labctl.lab.workplace import Workplace
 from labctl.language import _
 from labctl.monitor import Event, Monitor, Progress
 from labctl.plan.model import Action, ActionKind, Plan, PlannedNode, Reason
+from labctl.playbook import NodeReport
 from labctl.render.identity import Keys, render_identity
 from labctl.render.inventory import render_inventory, render_plays
 from labctl.render.xml import render_domain, render_network
@@ -168,12 +168,9 @@ class Ascent:
         node = self.plan.node(action.target)
         factor = self.pace(self.plan.folders.disk(node.member)).factor
         with self.intent(action):
-            if action.reason is Reason.PAUSED:
-                self.place.machines.resume_domain(node.name, self.plan.lab)
-            else:
-                self.place.machines.start_domain(node.name, self.plan.lab)
+            self.place.machines.start_domain(node.name, self.plan.lab)
             self.place.machines.wait_agent(node.name, BOOT_DEADLINE * factor)
-            ssh.wait_login(keys.login(self.plan.folders, node), LOGIN_DEADLINE * factor)
+            self.place.guests.wait_login(keys.login(self.plan.folders, node), LOGIN_DEADLINE * factor)
 
     def configure(self) -> None:
         """Run the playbooks on the nodes that need it, all in one run; mark those that end well."""
@@ -186,13 +183,13 @@ class Ascent:
         plays = render_plays(self.plan.node(target).wave for target in targets)
         intents = ", ".join(targets)
         with self.place.store.intent(self.plan.lab, ActionKind.CONFIGURE, intents):
-            report = playbook.configure(
+            report = self.place.configurator.configure(
                 folders.ansible, plays, inventory, self.place.playbooks / "roles", self.monitor, limit=targets
             )
             for target in targets:
                 self.settle(self.plan.node(target), report.nodes[target])
 
-    def settle(self, node: PlannedNode, report: playbook.NodeReport) -> None:
+    def settle(self, node: PlannedNode, report: NodeReport) -> None:
         """Mark a configured node, or keep why it is not."""
         if report.succeeded:
             self.place.machines.mark_configured(node.name, self.plan.lab, node.tag.configured)
@@ -208,7 +205,8 @@ class Ascent:
                   lambda action: self.log_in(self.plan.node(action.target)), workers=len(nodes))  # fmt: skip
         alive = {node.member: node for node in nodes if node.member not in self.result.failures}
         checks = [check for check in self.topology.checks if check.ready and check.origin in alive]
-        prober = SshProber({member: keys.login(self.plan.folders, node) for member, node in alive.items()})
+        logins = {member: keys.login(self.plan.folders, node) for member, node in alive.items()}
+        prober = SshProber(self.place.guests, logins)
         self.result.outcomes = run_checks(checks, prober, self.monitor)
         for outcome in self.result.outcomes:
             if outcome.result is not Result.PASSED:
@@ -223,7 +221,7 @@ class Ascent:
 
     def log_in(self, node: PlannedNode) -> None:
         """Make a real login on a node."""
-        ssh.wait_login(keys.login(self.plan.folders, node), LOGIN_DEADLINE)
+        self.place.guests.wait_login(keys.login(self.plan.folders, node), LOGIN_DEADLINE)
 
     def each(self, actions: Sequence[Action], step: str, act: Callable[[Action], None], workers: int = WORKERS) -> None:
         """Do an act for each action side by side; an error is kept with its node, with the console's last words."""

@@ -4,12 +4,13 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
+from labctl import playbook, ssh
 from labctl.errors import LabctlError
 from labctl.images.recipe import RECIPES
 from labctl.images.store import ImageSpec, ImageStore
 from labctl.lab import keys
+from labctl.lab.doors import Configurator, Guests, Images, Machines
 from labctl.language import _
 from labctl.plan.lab import Setting, plan_lab
 from labctl.plan.model import Folders, Plan, PlannedImage
@@ -26,21 +27,6 @@ DEFAULT_HOME = Path("/var/lib/labctl")
 DEFAULT_URI = "qemu:///system"
 
 
-class Machines(Protocol):
-    """What a lab needs of the hypervisor."""
-
-    def observe(self) -> Observed: ...
-    def create_network(self, xml: str) -> None: ...
-    def remove_network(self, name: str, lab: str) -> None: ...
-    def define_domain(self, xml: str) -> None: ...
-    def start_domain(self, name: str, lab: str) -> None: ...
-    def resume_domain(self, name: str, lab: str) -> None: ...
-    def remove_domain(self, name: str, lab: str) -> None: ...
-    def mark_configured(self, name: str, lab: str, configured: str) -> None: ...
-    def wait_agent(self, name: str, deadline: float) -> None: ...
-    def qemu_owner(self) -> tuple[int, int]: ...
-
-
 @dataclass(frozen=True)
 class Workplace:
     """One installation of labctl. `prefix` starts every libvirt name: a test or a benchmark has one of its own."""
@@ -49,7 +35,9 @@ class Workplace:
     uri: str
     prefix: str
     machines: Machines
-    images: ImageStore
+    images: Images
+    guests: Guests
+    configurator: Configurator
     store: Store
     catalogue: Catalogue
     playbooks: Path
@@ -66,6 +54,8 @@ class Workplace:
             prefix=environment.get("LABCTL_PREFIX", ""),
             machines=machines,
             images=ImageStore(home, environment.get("LABCTL_MIRROR", "")),
+            guests=ssh,
+            configurator=playbook,
             store=Store(home),
             catalogue=shipped_catalogue(),
             playbooks=playbooks,
