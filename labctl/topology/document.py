@@ -105,15 +105,16 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
 
 def topology_document(catalogue: Catalogue) -> str:
     """Return the page in Markdown, in the language of this process."""
-    lines = [f"# {_('The topology format')}", "", f"<!-- {_('Generated from the code; edit labctl/topology.')} -->", ""]
+    title, origin = _("The topology format"), _("Generated from the code; edit labctl/topology.")
+    lines = [f"# {title}", "", f"<!-- {origin} -->", ""]
     for paragraph in INTRODUCTION:
         lines += [_(paragraph), ""]
     lines += ["```yaml", *EXAMPLE.splitlines(), "```", ""]
     lines += [f"- {_(rule)}" for rule in RULES]
     lines.append("")
-    for title, model in SECTIONS:
-        lines += [f"## {_(title)}", "", *model_table(model), ""]
-    lines += [f"## {_('Services')}", ""]
+    for section, model in SECTIONS:
+        lines += [f"## {_(section)}", "", *model_table(model), ""]
+    lines += ["## " + _("Services"), ""]
     for name in sorted(catalogue.services):
         lines += [*service_section(catalogue.services[name]), ""]
     return "\n".join(lines).rstrip() + "\n"
@@ -121,9 +122,9 @@ def topology_document(catalogue: Catalogue) -> str:
 
 def table(rows: Iterable[tuple[str, str, str, str]]) -> Iterator[str]:
     """Yield the lines of a table of keys."""
-    yield f"| {_('Key')} | {_('Value')} | {_('Default')} | {_('Meaning')} |"
-    yield "|---|---|---|---|"
-    for row in rows:
+    # One string each: Babel reads no call inside an f-string.
+    head = (_("Key"), _("Value"), _("Default"), _("Meaning"))
+    for row in (head, ("---",) * len(head), *rows):
         yield "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |"
 
 
@@ -131,9 +132,14 @@ def model_table(model: type[Model]) -> Iterator[str]:
     """Yield the table of one model's keys."""
     fields = shape_of(model).fields
     yield from table(
-        (f"`{name}`", expectation(field_shape(field)), default_text(field), _(field.description or ""))
+        (f"`{name}`", expectation(field_shape(field)), default_text(field), meaning(field))
         for name, field in fields.items()
     )
+
+
+def meaning(field: FieldInfo) -> str:
+    """Return what a key is for."""
+    return _(field.description) if field.description else ""
 
 
 def default_text(field: FieldInfo) -> str:

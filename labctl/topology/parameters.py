@@ -59,7 +59,8 @@ def single_findings(value: JsonValue, parameter: Parameter, steps: Steps) -> Ite
         yield from mapping_findings(value, parameter.options, steps)
     elif parameter.choices and not isinstance(value, dict) and as_choice(value) not in parameter.choices:
         text = _("one of {names}").format(names=", ".join(parameter.choices))
-        yield Finding(steps, text, describe(value), nearest(as_choice(value), parameter.choices))
+        near = nearest(value, parameter.choices) if isinstance(value, str) else ""  # no digit is a typo of another
+        yield Finding(steps, text, describe(value), near)
 
 
 def as_choice(value: JsonValue) -> str:

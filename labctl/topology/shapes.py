@@ -3,7 +3,7 @@
 import json
 import re
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from labctl.language import _, ngettext
 from labctl.topology.model import PATTERNS
-from labctl.topology.problems import Finding, Step, Steps, describe, listing, nearest
+from labctl.topology.problems import Finding, Step, Steps, describe, listing, nearest, quoted
 
 KEY = "[key]"  # how pydantic ends the way to a mapping's key
 
@@ -112,7 +112,7 @@ def expectation(shape: Shape) -> str:
     """Return what a value of this shape is, for the "expected" part of a sentence."""
     limits = shape.constraints
     if shape.choices:
-        return _("one of {names}").format(names=", ".join(shape.choices))
+        return one_of(shape.choices)
     if shape.tags:
         tags = ", ".join(shape.tags)
         return _('a mapping with the key "{key}": {names}').format(key=shape.discriminator, names=tags)
@@ -124,13 +124,19 @@ def expectation(shape: Shape) -> str:
         return counted(_("a mapping"), limits) if limits else _("a mapping (two braces if it is empty)")
     if shape.is_list:
         return counted(_("a list"), limits)
-    if shape.type is str and limits.get("pattern") in PATTERNS:
-        return _(PATTERNS[limits["pattern"]])
+    sentence = PATTERNS.get(limits.get("pattern", ""))
+    if shape.type is str and sentence:
+        return _(sentence)
     if shape.type is str and "max_length" in limits:
         return _("a text of 1 to {most} characters").format(most=limits["max_length"])
     if shape.type is int:
         return _("a whole number from {least} to {most}").format(least=limits.get("ge"), most=limits.get("le"))
     return simple_expectation(shape.type)
+
+
+def one_of(choices: Sequence[str]) -> str:
+    """Return what a value of a closed set is."""
+    return _("one of {names}").format(names=", ".join(choices)) if len(choices) > 1 else quoted(choices[0])
 
 
 def simple_expectation(kind: object) -> str:
@@ -148,8 +154,8 @@ def counted(what: str, limits: Mapping[str, Any]) -> str:
     """Return "a list" with the numbers of items that it may have."""
     least, most = limits.get("min_length", 0), limits.get("max_length")
     if most is not None:
-        return _("{what} of {least} to {most} items").format(what=what, least=least, most=most)
-    return _("{what} of at least {least} items").format(what=what, least=least) if least else what
+        return _("{what} ({least} to {most})").format(what=what, least=least, most=most)
+    return _("{what} (at least {least})").format(what=what, least=least) if least else what
 
 
 def required_keys(shape: Shape) -> list[str]:
