@@ -1,11 +1,11 @@
 """libvirt's errors to the errors that labctl tells people about."""
 
 import errno
-from pathlib import Path
 
 import libvirt
 
 from labctl.errors import HostNotReady, LabctlError, Refused
+from labctl.hypervisor.daemon import restart_command, start_command
 from labctl.language import _
 
 _FORBIDDEN = frozenset({libvirt.VIR_ERR_AUTH_FAILED, libvirt.VIR_ERR_AUTH_CANCELLED, libvirt.VIR_ERR_ACCESS_DENIED})
@@ -30,13 +30,6 @@ def is_lost(exc: libvirt.libvirtError, alive: bool) -> bool:
         libvirt.VIR_ERR_INTERNAL_ERROR,  # "client socket is closed"
         libvirt.VIR_ERR_SYSTEM_ERROR,  # "End of file while reading data"
     }
-
-
-def start_command() -> str:
-    """Return the command that starts libvirt's daemons on this host."""
-    if Path("/run/systemd/system").is_dir():
-        return "sudo systemctl start virtlogd libvirtd"
-    return "sudo sh -c 'virtlogd -d; libvirtd -d'"
 
 
 def explain_connection(exc: libvirt.libvirtError, uri: str) -> HostNotReady:
@@ -64,13 +57,6 @@ def explain_silence(uri: str, seconds: float) -> Lost:
     """Return the error for a daemon whose socket is open but that never answers."""
     text = _('libvirt at "{uri}" has not answered for {seconds:.0f} s: its daemon hangs')
     return Lost(text.format(uri=uri, seconds=seconds), hint=restart_command())
-
-
-def restart_command() -> str:
-    """Return the command that replaces a daemon that hangs; guests live on."""
-    if Path("/run/systemd/system").is_dir():
-        return "sudo systemctl restart libvirtd"
-    return "sudo sh -c 'kill -KILL $(cat /run/libvirtd.pid); libvirtd -d'"
 
 
 def explain(exc: libvirt.libvirtError, failing: str) -> LabctlError:
