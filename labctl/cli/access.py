@@ -28,7 +28,7 @@ ESCAPE = b"\x1d"  # Ctrl-], as virsh and telnet
 
 @click.command(
     help=_(
-        "Open a shell as root on a machine, or run a command: labctl ssh LAB NODE -- COMMAND. Its exit code is returned."
+        "Open a root shell on a machine, or run a command: labctl ssh LAB NODE -- COMMAND. Its code is returned."
     ),
     context_settings={"ignore_unknown_options": True},
 )

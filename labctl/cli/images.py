@@ -10,7 +10,7 @@ from rich.table import Table
 from labctl.cli import show
 from labctl.cli.progress import choose_display
 from labctl.cli.workplace import open_workplace, printable
-from labctl.errors import ExitCode, LabctlError
+from labctl.errors import ExitCode
 from labctl.images.recipe import RECIPES
 from labctl.images.store import Image, ImageSpec
 from labctl.lab.estimate import IMAGE
@@ -54,7 +54,7 @@ def list_images(as_json: bool) -> int:
         table.add_column(heading)
     for found in images:
         size = f"{found.size / 2**20:.0f} MiB"
-        table.add_row(found.name, found.digest[:12], size, found.built, ", ".join(found.packages) or "—")
+        table.add_row(found.label, found.digest[:12], size, found.built, ", ".join(found.packages) or "—")
     show.console().print(table)
     return ExitCode.DONE
 
@@ -62,9 +62,16 @@ def list_images(as_json: bool) -> int:
 def image_dict(found: Image) -> dict[str, object]:
     """Return an image as `--json` shows it."""
     return {
-        "name": found.name, "digest": found.digest, "packages": list(found.packages), "path": str(found.path),
-        "size": found.size, "virtual_size": found.virtual_size, "built": found.built,
-    }  # fmt: skip
+        "name": found.name,
+        "label": found.label,
+        "key": found.key,
+        "digest": found.digest,
+        "packages": list(found.packages),
+        "path": str(found.path),
+        "size": found.size,
+        "virtual_size": found.virtual_size,
+        "built": found.built,
+    }
 
 
 @image.command(help=_("Read images whole and compare them with their hashes; all of them by default."))
@@ -73,30 +80,23 @@ def verify(names: Sequence[str]) -> int:
     with open_workplace() as place:
         for found in find_images(place, names):
             place.images.verify(found)
-            click.echo(_("{name} {digest}: intact").format(name=found.name, digest=found.digest[:12]))
+            click.echo(_("{name} {digest}: intact").format(name=found.label, digest=found.digest[:12]))
     return ExitCode.DONE
 
 
-@image.command(help=_("Remove images, by name or by the start of their digest; one that a lab uses is kept."))
+@image.command(help=_("Remove images by name or key; one that a lab uses is kept."))
 @click.argument("names", nargs=-1, required=True)
 def rm(names: Sequence[str]) -> int:
     with open_workplace() as place:
         in_use = [Path(disk) for domain in place.machines.observe().domains for disk in domain.disks]
         for found in find_images(place, names):
             place.images.remove(found, in_use)
-            click.echo(_("{name} {digest}: removed").format(name=found.name, digest=found.digest[:12]))
+            click.echo(_("{name} {digest}: removed").format(name=found.label, digest=found.digest[:12]))
     return ExitCode.DONE
 
 
 def find_images(place: Workplace, names: Sequence[str]) -> list[Image]:
-    """Return the images of these names or digest beginnings, all for none. Raises LabctlError for an unknown one."""
-    images = place.images.list_images()
+    """Return the images of these labels, recipes or keys, all for none. Raises LabctlError for an unknown one."""
     if not names:
-        return list(images)
-    chosen: dict[Path, Image] = {}
-    for name in names:
-        found = [image for image in images if name == image.name or (len(name) > 3 and image.digest.startswith(name))]  # noqa: PLR2004  four hex digits are no accident
-        if not found:
-            raise LabctlError(_('there is no image "{name}"').format(name=printable(name)), hint="labctl image list")
-        chosen |= {image.path: image for image in found}
-    return list(chosen.values())
+        return list(place.images.list_images())
+    return list({image.path: image for name in names for image in place.images.select(printable(name))}.values())

@@ -137,7 +137,9 @@ def plan_node(member: str, lab: LabFacts) -> PlannedNode:
         for key, interface in node.interfaces.items()
     )
     management = PlannedInterface(names.MANAGEMENT, names.MANAGEMENT, lab.macs[member, names.MANAGEMENT], "none")
-    packages = {package for service in node.services for package in lab.catalogue.services[service].packages}
+    packages = {
+        package for service in node.services for package in lab.catalogue.services[service].packages_for(node.image)
+    }
     planned = PlannedNode(
         member=member, name=name, uuid=names.object_uuid(name),
         image=PlannedImage(node.image, tuple(sorted(packages))),

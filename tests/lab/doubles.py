@@ -1,0 +1,221 @@
+"""Stand-ins for the outside worlds of a lab, behind its Protocols: they keep state, count calls and fail on demand."""
+
+import ast
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from labctl import playbook
+from labctl.errors import DeadlineMissed, LabctlError
+from labctl.images.store import Image, ImageSpec
+from labctl.lab.workplace import Workplace
+from labctl.monitor import Monitor
+from labctl.plan.observed import DomainState, Observed, SeenDomain, SeenNetwork
+from labctl.playbook import NodeReport, Report, TaskFailure
+from labctl.render.tag import parse_tag
+from labctl.ssh import Answer, Login, Unreachable
+from labctl.store import Store
+from tests.worlds import catalogue
+
+
+class Crash(BaseException):
+    """The process dies here: nothing that catches errors may see it."""
+
+
+class Fault:
+    """Counts calls to the outside; at call `at` it raises."""
+
+    def __init__(self, at: int = 0, error: type[BaseException] = Crash) -> None:
+        self.at = at
+        self.error = error
+        self.calls = 0
+        self.lock = threading.Lock()
+
+    def count(self) -> None:
+        """Note one call, or raise."""
+        with self.lock:
+            self.calls += 1
+            if self.calls == self.at:
+                raise self.error("injected")
+
+
+class World:
+    """Domains and networks that outlive a run, as libvirt's do."""
+
+    def __init__(self) -> None:
+        self.domains: dict[str, SeenDomain] = {}
+        self.networks: dict[str, SeenNetwork] = {}
+        self.silent: set[str] = set()
+        self.closed = False  # whether every probe is refused
+
+
+class Machines:
+    """A hypervisor in memory."""
+
+    def __init__(self, world: World, fault: Fault) -> None:
+        self.world = world
+        self.fault = fault
+
+    def observe(self) -> Observed:
+        return Observed(
+            domains=tuple(self.world.domains.values()),
+            networks=tuple(self.world.networks.values()),
+            links=frozenset(network.bridge for network in self.world.networks.values()),
+        )
+
+    def qemu_owner(self) -> tuple[int, int]:
+        return -1, -1  # chown(2): leave the owner as it is
+
+    def create_network(self, xml: str) -> None:
+        self.fault.count()
+        root = ElementTree.fromstring(xml)
+        name, bridge = root.findtext("name", ""), root.find("bridge")
+        seen = SeenNetwork(name, root.findtext("uuid", ""), "" if bridge is None else bridge.get("name", ""), True)
+        self.world.networks[name] = replace(seen, tag=parse_tag(xml))
+        self.fault.count()
+
+    def remove_network(self, name: str, lab: str) -> None:
+        self.fault.count()
+        self.own(self.world.networks.get(name), lab)
+        self.world.networks.pop(name, None)
+        self.fault.count()
+
+    def define_domain(self, xml: str) -> None:
+        self.fault.count()
+        root = ElementTree.fromstring(xml)
+        name = root.findtext("name", "")
+        self.world.domains[name] = SeenDomain(name, root.findtext("uuid", ""), DomainState.STOPPED, tag=parse_tag(xml))
+        self.fault.count()
+
+    def start_domain(self, name: str, lab: str) -> None:
+        self.fault.count()
+        self.own(self.world.domains[name], lab)
+        self.world.domains[name] = replace(self.world.domains[name], state=DomainState.RUNNING)
+        self.fault.count()
+
+    def remove_domain(self, name: str, lab: str) -> None:
+        self.fault.count()
+        self.own(self.world.domains.get(name), lab)
+        self.world.domains.pop(name, None)
+        self.fault.count()
+
+    def mark_configured(self, name: str, lab: str, configured: str) -> None:
+        self.fault.count()
+        domain = self.world.domains[name]
+        self.own(domain, lab)
+        assert domain.tag is not None
+        self.world.domains[name] = replace(domain, tag=replace(domain.tag, configured=configured))
+        self.fault.count()
+
+    def wait_agent(self, name: str, deadline: float) -> None:
+        self.fault.count()
+        if name in self.world.silent:
+            raise DeadlineMissed(f"{name}: no agent within {deadline:.0f} s")
+
+    def own(self, seen: SeenDomain | SeenNetwork | None, lab: str) -> None:
+        """Assert what the door checks: nothing foreign is touched."""
+        assert seen is None or (seen.tag is not None and seen.tag.lab == lab), f"touched {seen}"
+
+
+class Images:
+    """An image store whose images are always there."""
+
+    def __init__(self, folder: Path, fault: Fault) -> None:
+        self.folder = folder
+        self.fault = fault
+        self.built: dict[str, Image] = {}
+
+    def find(self, spec: ImageSpec) -> Image | None:
+        return self.built.get(spec.key)
+
+    def ensure(self, spec: ImageSpec, monitor: Monitor) -> Image:  # noqa: ARG002  the Protocol's signature
+        self.fault.count()
+        image = Image(spec.recipe, spec.key, "0" * 64, self.folder / spec.key, spec.packages, 1, 1, "", (0, 0, 0))
+        self.built[spec.key] = image
+        return image
+
+    def check(self, image: Image) -> None:
+        """Every image is right."""
+
+    def verify(self, image: Image) -> None:
+        """Every image is right."""
+
+    def list_images(self) -> tuple[Image, ...]:
+        return tuple(self.built.values())
+
+    def select(self, word: str) -> tuple[Image, ...]:
+        raise LabctlError(word)
+
+    def remove(self, image: Image, in_use: Sequence[Path]) -> None:
+        raise LabctlError(str(image))
+
+    def create_overlay(self, image: Image, path: Path, size_gib: int) -> None:  # noqa: ARG002
+        self.fault.count()
+        path.write_text("overlay")
+        self.fault.count()
+
+
+class Guests:
+    """Machines that let everybody in and pass every check, but for the silent ones."""
+
+    def __init__(self, world: World, fault: Fault) -> None:
+        self.world = world
+        self.fault = fault
+
+    def wait_login(self, login: Login, deadline: float) -> float:  # noqa: ARG002
+        self.fault.count()
+        if any(name.endswith(f".{login.name}") for name in self.world.silent):
+            raise Unreachable(f"{login.name} does not answer")
+        return 0.1
+
+    def run(self, login: Login, argv: Sequence[str], *, stdin: bytes, deadline: float) -> Answer:  # noqa: ARG002
+        self.fault.count()
+        tasks = json.loads(ast.literal_eval(stdin.decode().rpartition("json.loads(")[2].rstrip()[:-2]))
+        code = 1 if self.world.closed else 0
+        return Answer(0, json.dumps([{"code": code, "seconds": 0.1} for _task in tasks]), "")
+
+    def answers(self, address: str, timeout: float) -> bool:  # noqa: ARG002
+        return True
+
+
+class Configurator:
+    """An Ansible that succeeds, but on the nodes named in `broken`."""
+
+    def __init__(self, fault: Fault, broken: frozenset[str] = frozenset()) -> None:
+        self.fault = fault
+        self.broken = broken
+        self.runs: list[tuple[str, ...]] = []
+
+    def configure(
+        self,
+        folder: Path,  # noqa: ARG002
+        plays: Sequence[Mapping[str, Any]],  # noqa: ARG002
+        inventory: Mapping[str, Any],  # noqa: ARG002
+        roles: Path,  # noqa: ARG002
+        monitor: Monitor,  # noqa: ARG002
+        *,
+        limit: Sequence[str],
+    ) -> Report:
+        self.fault.count()
+        self.runs.append(tuple(limit))
+        reports = {node: NodeReport(node, seen=True, ok=3, changed=1) for node in limit}
+        for node in self.broken & set(limit):
+            reports[node].failures.append(TaskFailure("Install", "it broke"))
+        self.fault.count()
+        return Report(reports, "")
+
+
+def make_place(home: Path, world: World, fault: Fault | None = None, broken: frozenset[str] = frozenset()) -> Workplace:
+    """Return an installation whose outside worlds are all stand-ins."""
+    counted = fault or Fault()
+    home.mkdir(exist_ok=True)
+    (home / "labs").mkdir(exist_ok=True)
+    return Workplace(
+        home=home, uri="", prefix="", machines=Machines(world, counted), images=Images(home, counted),
+        guests=Guests(world, counted), configurator=Configurator(counted, broken), store=Store(home),
+        catalogue=catalogue(), playbooks=Path(playbook.__file__).parent.parent / "playbooks",
+    )  # fmt: skip
