@@ -242,6 +242,6 @@ def qemu_version() -> str:
     """Return QEMU's version, as ``7.2.22``, empty where it is not installed or does not say."""
     try:
         found = re.search(r"version (\d+(?:\.\d+)+)", run([QEMU, "--version"]).stdout)
-    except LabctlError:
+    except (LabctlError, OSError):
         return ""
     return found.group(1) if found else ""

@@ -15,7 +15,9 @@ from labctl.hypervisor.failure import Lost, explain, explain_connection, explain
 T = TypeVar("T")
 
 KEEPALIVE_SECONDS, KEEPALIVE_COUNT = 5, 3  # a daemon that hangs is given up after 20 s
-OPEN_SECONDS = 15.0  # opening has no keepalive yet: a stopped daemon would hold us for ever
+# Opening has no keepalive yet: a stopped daemon would hold us for ever. One that has just started examines QEMU
+# first, which took 30 s on a busy host.
+OPEN_SECONDS = 60.0
 
 _loop_lock = threading.Lock()
 _loop: list[threading.Thread] = []
