@@ -39,7 +39,6 @@ def render_identity(node: PlannedNode, keys: Keys) -> str:
             for interface in node.interfaces
             if interface.address != "none"
         ),
-        *([write("/etc/resolv.conf", "0644", render_resolver(node))] if node.nameservers else []),
     ]
     return "\n".join(lines) + "\n"
 
@@ -87,6 +86,10 @@ def render_network_file(node: PlannedNode, interface: PlannedInterface) -> str:
         lines.append(f"Address={interface.address}/{interface.prefix}")
     if interface.gateway:
         lines.append(f"Gateway={interface.gateway}")
+    if interface == resolving_interface(node):
+        # systemd-resolved writes them into /etc/resolv.conf.
+        lines += [f"DNS={server}" for server in node.nameservers]
+        lines += [f"Domains={node.search}"] if node.search else []
     if node.nameservers and interface.address == "dhcp":
         lines += ["", "[DHCPv4]", "UseDNS=no"]
     for route in node.routes:
@@ -95,7 +98,8 @@ def render_network_file(node: PlannedNode, interface: PlannedInterface) -> str:
     return "\n".join(lines) + "\n"
 
 
-def render_resolver(node: PlannedNode) -> str:
-    """Return /etc/resolv.conf."""
-    search = [f"search {node.search}"] if node.search else []
-    return "\n".join([*search, *(f"nameserver {server}" for server in node.nameservers)]) + "\n"
+def resolving_interface(node: PlannedNode) -> PlannedInterface | None:
+    """Return the interface that carries the node's DNS servers: the first with a fixed address, else by DHCP."""
+    configured = [interface for interface in node.interfaces if interface.address != "none"]
+    fixed = [interface for interface in configured if interface.address != "dhcp"]
+    return next(iter(fixed or configured), None)
