@@ -62,10 +62,7 @@ def run(
 
 
 def stream(
-    argv: Sequence[str | Path],
-    line_seen: Callable[[str], None],
-    *,
-    environment: Mapping[str, str] | None = None,
+    argv: Sequence[str | Path], line_seen: Callable[[str], None], *, environment: Mapping[str, str] | None = None
 ) -> None:
     """Run a long program and hand over each line of its output (stdout and stderr) as it comes.
 

@@ -15,17 +15,16 @@ from labctl.language import _
 @click.command(help=_("Explain what this host can do; for each problem, the command that cures it."))
 @click.option("--json", "as_json", is_flag=True, help=_("Print JSON."))
 def doctor(as_json: bool) -> int:
-    from labctl.doctor.examine import examine
+    from labctl.doctor.examination import examine, findings_document
+    from labctl.images.store import ImageStore
     from labctl.lab.workplace import DEFAULT_URI, home_folder
 
-    findings = examine(home_folder(os.environ), os.environ.get("LABCTL_URI", DEFAULT_URI))
+    home = home_folder(os.environ)
+    image = next((found.path for found in ImageStore(home).list_images()), None)
+    findings = examine(home, os.environ.get("LABCTL_URI", DEFAULT_URI), image)
     problems = [finding for finding in findings if finding.level == "problem"]
     if as_json:
-        listed = [
-            {"code": found.code, "level": str(found.level), "text": found.text, "cure": found.cure}
-            for found in findings
-        ]
-        click.echo(json.dumps({"version": 1, "findings": listed}, ensure_ascii=False))
+        click.echo(json.dumps(findings_document(findings), ensure_ascii=False))
     else:
         signs = {"ok": "[green]✔[/]", "warning": "[yellow]![/]", "problem": "[red]✘[/]"}
         table = Table.grid(padding=(0, 2))

@@ -69,7 +69,12 @@ class Workplace:
     def observe(self, lab: str) -> Observed:
         """Return the host with the files of one lab and the images that are built."""
         seen = self.machines.observe()
-        built = frozenset((image.name, image.packages) for image in self.images.list_images())
+        # An image of an older recipe is not the one that is asked for.
+        built = frozenset(
+            (image.name, image.packages)
+            for image in self.images.list_images()
+            if image.key == ImageSpec(image.name, image.packages).key
+        )
         return replace(seen, files=find_files(self.folders(lab)), images=built)
 
     def folders(self, lab: str) -> Folders:
