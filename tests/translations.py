@@ -68,5 +68,5 @@ def is_translated(text: str | tuple[str, ...] | list[str]) -> bool:
 
 if __name__ == "__main__":
     missing = update()
-    print(f"{missing} messages wait for their French in {PO}")  # noqa: T201  a maintainer's command
+    print(f"{missing} messages wait for their French in {PO}")
     sys.exit(bool(missing))
