@@ -127,7 +127,7 @@ FILES: Mapping[str, str] = {
     # The servers' own addresses are in /etc/resolv.conf and port 53 is free for a DNS server of the lab.
     "etc/systemd/resolved.conf.d/labctl.conf": "[Resolve]\nDNSStubListener=no\nLLMNR=no\nMulticastDNS=no\n",
     "etc/systemd/journald.conf.d/labctl.conf": "[Journal]\nSystemMaxUse=64M\n",
-    # tiny-initramfs loads these modules and mounts the root file system, in a few milliseconds; udev starts once, not twice.
+    # tiny-initramfs loads these modules and mounts the root file system, in milliseconds; udev starts once, not twice.
     "etc/tiny-initramfs/tiny-initramfs.conf": "MICROCODE=no\nAUTO_MODULES=no\nINCLUDE_MODULES=virtio_blk,ext4\n",
     "etc/kernel-img.conf": "do_symlinks = yes\n",
     "etc/locale.gen": "en_US.UTF-8 UTF-8\nfr_FR.UTF-8 UTF-8\n",

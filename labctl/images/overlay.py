@@ -25,14 +25,20 @@ def create_overlay(base: Path, path: Path, size_gib: int) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        if os.statvfs(path.parent).f_bavail * os.statvfs(path.parent).f_frsize < ROOM:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        require_room(path.parent)
         run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", base, temporary, f"{size_gib}G"])
         hand_over(temporary)
         settle(temporary, path)
     except (OSError, ProgramFailed) as exc:
         temporary.unlink(missing_ok=True)
         raise explain(exc, path) from exc
+
+
+def require_room(folder: Path) -> None:
+    """Raise OSError where a node could not even boot on an overlay in this folder."""
+    room = os.statvfs(folder)
+    if room.f_bavail * room.f_frsize < ROOM:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def explain(exc: OSError | ProgramFailed, path: Path) -> LabctlError:

@@ -36,7 +36,8 @@ INSTALL = (
 )
 # mmdebstrap's own lines, and how far each brings the work.
 PHASES = {
-    "running apt-get update": 0.02, "downloading packages": 0.06, "extracting archives": 0.2, "installing essential": 0.25,
+    "running apt-get update": 0.02, "downloading packages": 0.06, "extracting archives": 0.2,
+    "installing essential": 0.25,
     "installing remaining": 0.35, "cleaning package lists": 0.99,
 }  # fmt: skip
 INSTALLED = re.compile(r"(\d+) newly installed")
@@ -118,7 +119,8 @@ def run_once(build: Build, options: Sequence[str], sources: Sequence[Source], *,
         *options,
         f"--customize-hook={keep_cache(lists, archives, with_lists=update)}",
         f"--customize-hook={FINISH}",
-        f'--customize-hook=rm -f "$1"/etc/apt/sources.list.d/*; install -m 0644 {shlex.quote(str(guest))} "$1"/{SOURCES}',
+        '--customize-hook=rm -f "$1"/etc/apt/sources.list.d/*',
+        f'--customize-hook=install -m 0644 {shlex.quote(str(guest))} "$1"/{SOURCES}',
         build.recipe.suite, str(build.target), str(listing),
     ]  # fmt: skip
     environment = {**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}

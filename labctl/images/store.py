@@ -49,7 +49,7 @@ class ImageSpec:
 
 @dataclass(frozen=True)
 class Image:
-    """A built image. Sizes in bytes, `built` in ISO 8601 UTC, `seen` is (size, mtime_ns, inode) at the last full check."""
+    """A built image: sizes in bytes, `built` in ISO 8601 UTC, `seen` (size, mtime_ns, inode) at the last full check."""
 
     name: str
     key: str
@@ -68,7 +68,7 @@ class Image:
 
 
 class ImageStore:
-    """The images of one LABCTL_HOME, in `home`/images. `mirror` replaces the Debian archive that the host's apt knows."""
+    """The images of one LABCTL_HOME, in `home`/images. `mirror` replaces the archive that the host's apt knows."""
 
     def __init__(self, home: Path, mirror: str = "") -> None:
         self.home = Path(os.path.abspath(home))  # noqa: PTH100 - resolve() follows links; overlays record the path as given
