@@ -22,6 +22,7 @@ from labctl.monitor import Event, Monitor, Progress
 KEPT_RUNS = 5  # artifact folders kept per lab
 FORKS = 12
 STEP = "configure"
+EMPTY_SETTINGS = "ansible.cfg"  # Ansible wants a file of this name, /dev/null will not do
 
 # The controller's children must die with labctl: Ansible would go on alone and race the next run. A PID
 # namespace whose first process is ansible-playbook takes its forks and SSH masters down with it, and
@@ -99,10 +100,11 @@ def configure(
 ) -> Report:
     """Run the plays on the inventory's hosts in one ansible-playbook.
 
-    `folder` is the lab's private data folder; `limit` the nodes to configure. Raises LabctlError where Ansible itself fails (a syntax
-    error, a missing role); a failing or unreachable node is a result, not an exception.
+    `folder` is the lab's private data folder; `limit` the nodes to configure. Raises LabctlError where Ansible
+    itself fails (a syntax error, a missing role); a failing or unreachable node is a result, not an exception.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (folder / EMPTY_SETTINGS).touch(mode=0o600)
     write_private(folder / "project" / "site.json", plays)
     write_private(folder / "inventory" / "hosts.json", inventory)
     listener = Listener({node: NodeReport(node) for node in limit}, monitor)
@@ -123,7 +125,7 @@ def configure(
 def environment(folder: Path, roles: Path, control: str) -> dict[str, str]:
     """Return Ansible's settings; the user's own configuration must not change what a lab is."""
     return {
-        "ANSIBLE_CONFIG": os.devnull,
+        "ANSIBLE_CONFIG": str(folder / EMPTY_SETTINGS),
         "ANSIBLE_HOME": str(folder / "home"),
         "ANSIBLE_ROLES_PATH": str(roles),
         "ANSIBLE_PIPELINING": "1",

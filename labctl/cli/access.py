@@ -27,9 +27,7 @@ ESCAPE = b"\x1d"  # Ctrl-], as virsh and telnet
 
 
 @click.command(
-    help=_(
-        "Open a root shell on a machine, or run a command: labctl ssh LAB NODE -- COMMAND. Its code is returned."
-    ),
+    help=_("Open a root shell on a machine, or run a command: labctl ssh LAB NODE -- COMMAND. Its code is returned."),
     context_settings={"ignore_unknown_options": True},
 )
 @LAB

@@ -150,7 +150,7 @@ class Images:
     def select(self, word: str) -> tuple[Image, ...]:
         raise LabctlError(word)
 
-    def remove(self, image: Image, in_use: Sequence[Path]) -> None:
+    def remove(self, image: Image, in_use: Sequence[Path]) -> None:  # noqa: ARG002  the Protocol's signature
         raise LabctlError(str(image))
 
     def create_overlay(self, image: Image, path: Path, size_gib: int) -> None:  # noqa: ARG002
