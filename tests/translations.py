@@ -4,7 +4,6 @@ Click's own sentences are part of the catalogue: the command line must speak one
 """
 
 import sys
-from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 
@@ -18,8 +17,29 @@ PACKAGE = Path(__file__).parent.parent / "labctl"
 FOLDER = PACKAGE / "locale" / "fr" / "LC_MESSAGES"
 PO, MO = FOLDER / "labctl.po", FOLDER / "labctl.mo"
 KEYWORDS = {"_": None, "N_": None, "gettext": None, "ngettext": (1, 2)}
-ALWAYS = datetime(2026, 1, 1, tzinfo=UTC)  # a real date would change the file at every run
 CLICK_SKIPS = {"testing.py"}
+# No dates and no names of people: they would change the file at every run, and git knows them.
+HEADERS = (
+    ("Project-Id-Version", "labctl"),
+    ("Language", "fr"),
+    ("Plural-Forms", "nplurals=2; plural=(n > 1);"),
+    ("MIME-Version", "1.0"),
+    ("Content-Type", "text/plain; charset=utf-8"),
+    ("Content-Transfer-Encoding", "8bit\n"),
+)
+COMMENT = "# labctl in French. Written by `python -m tests.translations`, which keeps what stands here."
+
+
+class FrenchCatalog(Catalog):
+    """A catalogue with our own header."""
+
+    def __init__(self) -> None:
+        super().__init__(locale="fr", project="labctl", header_comment=COMMENT, fuzzy=False)
+
+    @property
+    def mime_headers(self) -> list[tuple[str, str]]:
+        """Return the header."""
+        return list(HEADERS)
 
 
 def extract() -> Catalog:
@@ -36,9 +56,28 @@ def extract() -> Catalog:
 def read_catalogue() -> Catalog:
     """Return the French catalogue as it is."""
     if not PO.exists():
-        return Catalog(locale="fr", project="labctl", fuzzy=False)
+        return FrenchCatalog()
     with PO.open("rb") as stream:
         return read_po(stream, locale="fr")
+
+
+def merge(source: Catalog, known: Catalog) -> Catalog:
+    """Return the messages of the source with the French that is known; what the source no longer says is dropped."""
+    merged = FrenchCatalog()
+    for message in source:
+        if message.id:
+            found = known.get(message.id)
+            # A sentence that became countable, or stopped being so, has to be translated again.
+            same = found is not None and isinstance(found.id, tuple) is isinstance(message.id, tuple)
+            merged.add(message.id, found.string if found and same else None, auto_comments=message.auto_comments)
+    return merged
+
+
+def written(catalog: Catalog) -> bytes:
+    """Return the catalogue as text, for translators."""
+    buffer = BytesIO()
+    write_po(buffer, catalog, width=100, sort_output=True, no_location=True)
+    return buffer.getvalue()
 
 
 def compiled(catalog: Catalog) -> bytes:
@@ -50,18 +89,14 @@ def compiled(catalog: Catalog) -> bytes:
 
 def update() -> int:
     """Add new messages, drop gone ones, compile; return how many are not translated."""
-    catalog = read_catalogue()
-    catalog.update(extract(), no_fuzzy_matching=True)
-    catalog.obsolete.clear()
-    catalog.creation_date = catalog.revision_date = ALWAYS
+    catalog = merge(extract(), read_catalogue())
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with PO.open("wb") as stream:
-        write_po(stream, catalog, width=100, sort_output=True, no_location=True, omit_header=False)
+    PO.write_bytes(written(catalog))
     MO.write_bytes(compiled(catalog))
-    return sum(1 for message in catalog if message.id and not is_translated(message.string))
+    return sum(not is_translated(message.string) for message in catalog if message.id)
 
 
-def is_translated(text: str | tuple[str, ...] | list[str]) -> bool:
+def is_translated(text: str | tuple[str, ...] | list[str] | None) -> bool:
     """Return whether every form has a text."""
     return all(text) if isinstance(text, tuple | list) else bool(text)
 
