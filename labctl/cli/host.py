@@ -9,7 +9,7 @@ from rich.table import Table
 
 from labctl.cli import show
 from labctl.errors import ExitCode
-from labctl.language import _
+from labctl.language import _, ngettext
 
 
 @click.command(help=_("Explain what this host can do; for each problem, the command that cures it."))
@@ -33,8 +33,8 @@ def doctor(as_json: bool) -> int:
             if found.cure:
                 table.add_row("", "[bold]→[/] " + escape(found.cure))
         show.console().print(table)
-        summary = _("this host is ready for labs") if not problems else _("{count} problems to cure")
-        click.echo(summary.format(count=len(problems)))
+        summary = ngettext("{count} problem to cure", "{count} problems to cure", len(problems))
+        click.echo(summary.format(count=len(problems)) if problems else _("this host is ready for labs"))
     return ExitCode.HOST_NOT_READY if problems else ExitCode.DONE
 
 

@@ -21,6 +21,7 @@ from labctl.cli.workplace import (
 )
 from labctl.errors import ExitCode, LabctlError
 from labctl.lab.checking import SshProber, run_checks
+from labctl.lab.configure import configure_again
 from labctl.lab.down import take_down
 from labctl.lab.estimate import estimate_seconds
 from labctl.lab.lock import is_held
@@ -57,11 +58,19 @@ def validate(files: Sequence[str]) -> int:
                 click.echo(_("Try: {hint}").format(hint=exc.hint), err=True)
             code = exc.exit_code
         else:
-            nodes = ngettext("{count} machine", "{count} machines", len(topology.nodes))
-            checks = ngettext("{count} check", "{count} checks", len(topology.checks))
-            parts = nodes.format(count=len(topology.nodes)), checks.format(count=len(topology.checks))
-            click.echo(f"{path}: " + _("valid") + f" ({', '.join(parts)})")
+            nodes, checks = count_machines(len(topology.nodes)), count_checks(len(topology.checks))
+            click.echo(_("{path}: valid ({nodes}, {checks})").format(path=path, nodes=nodes, checks=checks))
     return code
+
+
+def count_machines(count: int) -> str:
+    """Return a number of machines in words."""
+    return ngettext("{count} machine", "{count} machines", count).format(count=count)
+
+
+def count_checks(count: int) -> str:
+    """Return a number of checks in words."""
+    return ngettext("{count} check", "{count} checks", count).format(count=count)
 
 
 @click.command(help=_("Show what `up` would do for each owner, and why. Nothing is written or changed."))
@@ -209,14 +218,8 @@ def check(lab: str, node: str, ids: str, as_json: bool) -> int:
 
 def choose_checks(topology: Topology, nodes: str, ids: str) -> list[Check]:
     """Return the checks that were asked for, all by default. Raises a usage error for an unknown name."""
-    wanted_nodes = [name.strip() for name in nodes.split(",") if name.strip()]
+    wanted_nodes = choose_nodes(topology, nodes)
     wanted_ids = [name.strip() for name in ids.split(",") if name.strip()]
-    for name in wanted_nodes:
-        if name not in topology.nodes:
-            text = _('"{name}" is not a machine of this lab: {names}')
-            raise click.BadParameter(
-                text.format(name=printable(name), names=", ".join(topology.nodes)), param_hint="--node"
-            )
     known = [found.id for found in topology.checks]
     for name in wanted_ids:
         if name not in known:
@@ -227,6 +230,41 @@ def choose_checks(topology: Topology, nodes: str, ids: str) -> list[Check]:
         for found in topology.checks
         if (not wanted_nodes or found.origin in wanted_nodes) and (not wanted_ids or found.id in wanted_ids)
     ]
+
+
+@click.command(help=_("Run the playbooks of a lab again on running machines; a second run changes nothing."))
+@click.argument("lab", shell_complete=complete_labs)
+@click.option("--node", default="", help=_("Only these machines, with commas."))
+@JSON
+def configure(lab: str, node: str, as_json: bool) -> int:
+    with open_workplace() as place:
+        topology = place.load_lab(lab)
+        nodes = choose_nodes(topology, node) or list(topology.nodes)
+        title = _("configure {lab}").format(lab=lab)
+        with choose_display(title, as_json=False) as display:
+            report = configure_again(place, lab, topology, nodes, display)
+    found = {
+        name: {"ok": done.ok, "changed": done.changed, "changes": done.changes, "failed": not done.succeeded}
+        for name, done in report.nodes.items()
+    }
+    if as_json:
+        click.echo(json.dumps({"version": 1, "lab": lab, "nodes": found}, ensure_ascii=False))
+    else:
+        for name, done in report.nodes.items():
+            text = _("{node}: {ok} tasks, {changed} changed") if done.succeeded else done.explain()
+            click.echo(text.format(node=name, ok=done.ok, changed=done.changed) if done.succeeded else text)
+    return ExitCode.FAILED if report.failed else ExitCode.DONE
+
+
+def choose_nodes(topology: Topology, nodes: str) -> list[str]:
+    """Return the machines that were asked for. Raises a usage error for an unknown name."""
+    wanted = [name.strip() for name in nodes.split(",") if name.strip()]
+    for name in wanted:
+        if name not in topology.nodes:
+            text = _('"{name}" is not a machine of this lab: {names}')
+            message = text.format(name=printable(name), names=", ".join(topology.nodes))
+            raise click.BadParameter(message, param_hint="--node")
+    return wanted
 
 
 @click.command(help=_("Remove labs: exactly what `up` made. Other machines and networks are never touched."))
@@ -256,9 +294,12 @@ def confirm_all(labs: Sequence[str], *, yes: bool) -> None:
     """Ask before everything goes. Raises Abort for anything but the number of labs."""
     if not labs or yes:
         return
-    click.echo(
-        _("This removes {count} labs and all work on them: {names}").format(count=len(labs), names=", ".join(labs))
+    text = ngettext(
+        "This removes {count} lab and all work on it: {names}",
+        "This removes {count} labs and all work on them: {names}",
+        len(labs),
     )
+    click.echo(text.format(count=len(labs), names=", ".join(labs)))
     answer = click.prompt(_("Type the number of labs to go on"))
     if answer.strip() != str(len(labs)):
         raise click.Abort

@@ -21,6 +21,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "up": ("labctl.cli.labs:up", N_("Bring labs up: converge, resume, never start over.")),
     "status": ("labctl.cli.labs:status", N_("Show the labs and the state of their machines.")),
     "check": ("labctl.cli.labs:check", N_("Run a lab's checks and show the results.")),
+    "configure": ("labctl.cli.labs:configure", N_("Run the playbooks of a lab again.")),
     "down": ("labctl.cli.labs:down", N_("Remove labs and nothing else.")),
     "ssh": ("labctl.cli.access:ssh", N_("Open a shell on a machine, or run a command there.")),
     "console": ("labctl.cli.access:console", N_("Open a machine's serial console.")),
@@ -96,7 +97,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         tell_error(exc.message, exc.hint)
         sys.exit(exc.exit_code)
     except KeyboardInterrupt:
-        tell_error(_("stopped"), _("type the same command again to continue"))
+        tell_error(_("interrupted"), _("type the same command again to continue"))
         sys.exit(ExitCode.INTERRUPTED)
     except BrokenPipeError:
         # The reader of a pipe has left (`labctl logs | head`); Python must not complain at exit.

@@ -11,7 +11,7 @@ from labctl.checks.model import Outcome, Result
 from labctl.cli.progress import clock
 from labctl.errors import ExitCode
 from labctl.lab.status import LabStatus, NodeState
-from labctl.language import _
+from labctl.language import _, ngettext
 from labctl.plan.model import ActionKind, Plan, Reason
 
 PLAIN_WIDTH = 120  # columns where stdout is no terminal: a table in a log must not wrap at 80
@@ -70,7 +70,10 @@ def print_plan(plan: Plan, seconds: float | None) -> None:
         table.add_row(action_name(action.kind), action.target, why, style="red" if loses else None)
     console().print(table)
     memory = sum(node.memory for node in plan.nodes)
-    click.echo(_("{nodes} machines, {memory} MiB of memory").format(nodes=len(plan.nodes), memory=memory))
+    text = ngettext(
+        "{count} machine, {memory} MiB of memory", "{count} machines, {memory} MiB of memory", len(plan.nodes)
+    )
+    click.echo(text.format(count=len(plan.nodes), memory=memory))
     if seconds is None:
         click.echo(_("no estimate yet: this was never done on this host"))
     else:
@@ -91,12 +94,20 @@ NODE_SIGNS = {
 }  # fmt: skip
 
 
-def state_name(state: str) -> str:
-    """Return a state for people."""
+def node_state_name(state: NodeState) -> str:
+    """Return a machine's state for people."""
     return {
-        "ready": _("ready"), "not configured": _("not configured"), "silent": _("does not answer"),
-        "paused": _("paused"), "stopped": _("stopped"), "crashed": _("crashed"), "missing": _("missing"),
-        "working": _("in progress"), "partly": _("partly ready"), "failed": _("failed"),
+        NodeState.READY: _("ready"), NodeState.UNCONFIGURED: _("not configured"),
+        NodeState.SILENT: _("does not answer"), NodeState.PAUSED: _("paused"), NodeState.STOPPED: _("stopped"),
+        NodeState.CRASHED: _("crashed"), NodeState.MISSING: _("missing"),
+    }[state]  # fmt: skip
+
+
+def lab_state_name(state: str) -> str:
+    """Return a lab's state for people; its words are not those of a machine, which differ from them in French."""
+    return {
+        "ready": _("all ready"), "working": _("in progress"), "partly": _("partly ready"), "stopped": _("stopped"),
+        "failed": _("failed"),
     }.get(state, state)  # fmt: skip
 
 
@@ -114,13 +125,13 @@ def print_status(labs: Sequence[LabStatus]) -> None:
         checks = f"{lab.checks['passed']}/{total}" if total else "—"
         for number, node in enumerate(lab.nodes):
             sign, style = NODE_SIGNS[node.state]
-            first = (lab.name, state_name(lab.state)) if number == 0 else ("", "")
+            first = (lab.name, lab_state_name(lab.state)) if number == 0 else ("", "")
             reason = f" ({escape(node.reason)})" if node.reason and node.state is not NodeState.READY else ""
-            state = f"[{style}]{sign} {state_name(node.state)}{reason}[/]"
+            state = f"[{style}]{sign} {node_state_name(node.state)}{reason}[/]"
             table.add_row(*first, node.name, state, node.address, checks if number == 0 else "",
                           end_section=number == len(lab.nodes) - 1)  # fmt: skip
         if not lab.nodes:
-            table.add_row(lab.name, state_name(lab.state), "—", "", "", checks, end_section=True)
+            table.add_row(lab.name, lab_state_name(lab.state), "—", "", "", checks, end_section=True)
     console().print(table)
 
 

@@ -6,16 +6,31 @@ from labctl.store import Store
 IMAGE = "image"
 
 
+def boot_work(machines: int) -> str:
+    """Return the kind of work of starting so many machines side by side."""
+    return f"boot:{machines}"
+
+
+def configure_work(topology: str) -> str:
+    """Return the kind of work of configuring a topology's machines."""
+    return f"configure:{topology}"
+
+
+def gate_work(topology: str) -> str:
+    """Return the kind of work of logging in and running the ready checks."""
+    return f"gate:{topology}"
+
+
 def kinds_of_work(plan: Plan) -> dict[str, int]:
     """Return how often each timed kind of work occurs in a plan; boots and plays run side by side and count once."""
-    work = {}
+    work: dict[str, int] = {}
     if images := len(plan.actions_of(ActionKind.BUILD_IMAGE)):
         work[IMAGE] = images
     if starts := len(plan.actions_of(ActionKind.START_MACHINE)):
-        work[f"boot:{starts}"] = 1
+        work[boot_work(starts)] = 1
     if plan.actions_of(ActionKind.CONFIGURE):
-        work[f"configure:{plan.topology}"] = 1
-    work[f"gate:{plan.topology}"] = 1
+        work[configure_work(plan.topology)] = 1
+    work[gate_work(plan.topology)] = 1
     return work
 
 

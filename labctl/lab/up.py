@@ -3,9 +3,9 @@
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from labctl.errors import Interrupted, LabctlError, Refused
 from labctl.lab import keys
 from labctl.lab.checking import SshProber, run_checks
 from labctl.lab.console_log import read_console_tail
+from labctl.lab.estimate import IMAGE, boot_work, configure_work, gate_work
 from labctl.lab.lock import hold_lab, who
 from labctl.lab.workplace import Workplace
 from labctl.language import _
@@ -99,7 +100,8 @@ class Ascent:
         wanted = {action.target for action in self.plan.actions_of(ActionKind.BUILD_IMAGE)}
         for image in {node.image: None for node in self.plan.nodes if str(node.image) in wanted}:
             self.stop.raise_if_asked(self.plan.lab)
-            self.place.images.ensure(self.place.spec(image), self.monitor)
+            with self.timed(IMAGE):
+                self.place.images.ensure(self.place.spec(image), self.monitor)
 
     def remove_old(self) -> None:
         """Remove what the topology no longer names, and what is to be made anew."""
@@ -161,7 +163,9 @@ class Ascent:
             for action in self.plan.actions_of(ActionKind.START_MACHINE)
             if action.target not in self.result.failures
         ]
-        self.each(actions, "boot", self.boot_machine, workers=len(actions))
+        if actions:
+            with self.timed(boot_work(len(actions))):
+                self.each(actions, "boot", self.boot_machine, workers=len(actions))
 
     def boot_machine(self, action: Action) -> None:
         """Start one machine and wait for its agent, which the image starts after sshd, then for a login."""
@@ -182,7 +186,8 @@ class Ascent:
         inventory = render_inventory(self.plan, self.topology, keys.access(folders))
         plays = render_plays(self.plan.node(target).wave for target in targets)
         intents = ", ".join(targets)
-        with self.place.store.intent(self.plan.lab, ActionKind.CONFIGURE, intents):
+        work = self.timed(configure_work(self.plan.topology))
+        with self.place.store.intent(self.plan.lab, ActionKind.CONFIGURE, intents), work:
             report = self.place.configurator.configure(
                 folders.ansible, plays, inventory, self.place.playbooks / "roles", self.monitor, limit=targets
             )
@@ -200,6 +205,11 @@ class Ascent:
 
     def gate(self) -> None:
         """Say "ready" only of nodes that answer a login now and whose ready checks pass."""
+        with self.timed(gate_work(self.plan.topology)):
+            self.pass_gate()
+
+    def pass_gate(self) -> None:
+        """Log in everywhere, then run the ready checks."""
         nodes = [node for node in self.plan.nodes if node.member not in self.result.failures]
         self.each([Action(ActionKind.START_MACHINE, node.member, Reason.REQUESTED) for node in nodes], "login",
                   lambda action: self.log_in(self.plan.node(action.target)), workers=len(nodes))  # fmt: skip
@@ -243,6 +253,14 @@ class Ascent:
         with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
             for done in [pool.submit(attempt, action) for action in actions]:
                 done.result()
+
+    @contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        """Keep how long this kind of work took where it ended well: the next estimate is made of it."""
+        start, failed = time.monotonic(), len(self.result.failures)
+        yield
+        if len(self.result.failures) == failed:
+            self.place.store.add_timing(what, time.monotonic() - start)
 
     def tell(self, subject: str, step: str, progress: Progress, detail: str = "") -> None:
         """Tell the monitor."""

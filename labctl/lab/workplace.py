@@ -132,9 +132,7 @@ def ensure_home(home: Path) -> None:
         home.chmod(0o711)
     except OSError as exc:
         text = _('the folder "{path}" cannot be used: {error}')
-        raise LabctlError(
-            text.format(path=home, error=exc.strerror), hint=f"sudo labctl …  (LABCTL_HOME={home})"
-        ) from exc
+        raise LabctlError(text.format(path=home, error=exc.strerror), hint=f"ls -ld {home} {home.parent}") from exc
 
 
 def shipped_catalogue() -> Catalogue:

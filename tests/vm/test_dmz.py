@@ -1,0 +1,224 @@
+"""The lab `dmz` on real guests, as its users meet it; the tests run in order on one lab."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from labctl import ssh
+from labctl.lab.keys import write_secret
+from tests.vm.conftest import HOME, LAB, PREFIX, Installation, virsh
+
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(1800), pytest.mark.usefixtures("lab")]
+
+CHECKS_OF_NGINX = {"site-https", "site-redirect", "tls-modern", "web-service", "fw-published"}
+
+
+def failed_checks(labctl: Installation) -> set[str]:
+    report = labctl.json("check", LAB)
+    assert all(found["result"] != "unknown" for found in report["checks"]), report
+    return {found["id"] for found in report["checks"] if found["result"] == "failed"}
+
+
+def test_up_says_that_all_nodes_are_ready(lab: subprocess.CompletedProcess[str]) -> None:
+    assert lab.returncode == 0, lab.stderr
+    assert lab.stdout.strip() == f"{LAB}: 3 of 3 nodes ready"
+
+
+def test_all_checks_pass(labctl: Installation) -> None:
+    done = labctl.run("check", LAB)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_status_is_what_programs_were_promised(labctl: Installation) -> None:
+    (found,) = labctl.json("status", LAB)["labs"]
+    assert (found["name"], found["topology"], found["owner"], found["state"]) == (LAB, "dmz", "test", "ready")
+    assert [(node["name"], node["state"]) for node in found["nodes"]] == [
+        ("fw", "ready"),
+        ("web", "ready"),
+        ("client", "ready"),
+    ]
+    assert all(node["address"].startswith("fe80::") for node in found["nodes"])
+    assert found["checks"]["failed"] == found["checks"]["unknown"] == 0 < found["checks"]["passed"]
+
+
+def test_the_site_is_served_with_a_verified_certificate(labctl: Installation) -> None:
+    done = labctl.on("client", "curl", "-sS", "https://www.cimes.example/")
+    assert done.returncode == 0, done.stderr
+    assert "<html" in done.stdout
+
+
+def test_ssh_passes_the_exit_code_and_the_words_through(labctl: Installation) -> None:
+    done = labctl.on("web", "sh", "-c", 'echo "$0 $1"; exit 7', "it's", "a b")
+    assert (done.returncode, done.stdout) == (7, "it's a b\n")
+
+
+def test_plain_ansible_takes_the_inventory(labctl: Installation, tmp_path: Path) -> None:
+    hosts = tmp_path / "hosts.json"
+    hosts.write_text(labctl.run("inventory", LAB).stdout)
+    ansible = Path(sys.executable).with_name("ansible")
+    done = subprocess.run(
+        [ansible, "-i", hosts, "all", "-m", "ping"],
+        env={**os.environ, "ANSIBLE_HOME": str(tmp_path)},
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.stdout.count('"ping": "pong"') == 3, done.stdout + done.stderr
+
+
+def test_a_second_up_changes_nothing(labctl: Installation) -> None:
+    assert labctl.run("plan", "dmz", "--student", "test", "--detailed-exitcode").returncode == 0
+    ids = virsh("list", "--name", "--id")
+    done = labctl.run("up", "dmz", "--student", "test")
+    assert (done.returncode, done.stdout.strip()) == (0, f"{LAB}: nothing to do, 3 of 3 nodes ready")
+    assert virsh("list", "--name", "--id") == ids
+
+
+def test_a_second_play_changes_nothing_on_any_node(labctl: Installation) -> None:
+    done = labctl.run("configure", LAB, "--json")
+    report = json.loads(done.stdout)
+    assert {node: found["changed"] for node, found in report["nodes"].items()} == {"fw": 0, "web": 0, "client": 0}, (
+        report
+    )
+
+
+def test_without_nginx_exactly_its_checks_fail(labctl: Installation) -> None:
+    assert labctl.on("web", "systemctl", "stop", "nginx").returncode == 0
+    try:
+        done = labctl.run("check", LAB)
+        assert done.returncode == 1
+        assert failed_checks(labctl) == CHECKS_OF_NGINX
+    finally:
+        labctl.on("web", "systemctl", "start", "nginx")
+    assert failed_checks(labctl) == set()
+
+
+def test_an_open_firewall_fails_the_negative_checks(labctl: Installation) -> None:
+    assert labctl.on("fw", "nft", "flush", "ruleset").returncode == 0
+    try:
+        failed = failed_checks(labctl)
+        negative = {found["id"] for found in labctl.json("check", LAB)["checks"] if found["negative"]}
+        assert negative <= failed
+    finally:
+        labctl.on("fw", "systemctl", "restart", "nftables")
+    assert failed_checks(labctl) == set()
+
+
+def test_a_changed_host_key_is_refused(labctl: Installation) -> None:  # F-29, SEC-17
+    known = HOME / "labs" / LAB / "secrets" / "known_hosts"
+    right = known.read_bytes()
+    keys = [line.split() for line in right.decode().splitlines()]
+    turned = "".join(
+        f"{entry[0]} {' '.join(other[1:])}\n" for entry, other in zip(keys, keys[1:] + keys[:1], strict=True)
+    )
+    write_secret(known, turned.encode())
+    try:
+        report = labctl.json("check", LAB, "--id", "web-service")
+        assert [found["result"] for found in report["checks"]] == ["unknown"]
+        assert "host key" in report["checks"][0]["seen"]
+        assert labctl.on("web", "true").returncode == 255
+    finally:
+        write_secret(known, right)
+
+
+def test_no_secret_is_in_any_command_line_or_run_artifact() -> None:  # SEC-15
+    secrets = HOME / "labs" / LAB / "secrets"
+    canaries = [
+        "".join(path.read_text().splitlines()[1:3])
+        for path in secrets.iterdir()
+        if path.suffix == ".key" or (path.name.endswith("ed25519") and not path.suffix)
+    ]
+    assert len(canaries) == 5
+    shown = subprocess.run(["ps", "axwwo", "args"], capture_output=True, text=True, check=True).stdout
+    artifacts = HOME / "labs" / LAB / "ansible"
+    assert artifacts.stat().st_mode & 0o777 == 0o700
+    shown += "".join(path.read_text(errors="replace") for path in artifacts.rglob("*") if path.is_file())
+    assert not [canary for canary in canaries if canary in shown.replace("\n", "")]
+
+
+def test_a_killed_machine_is_seen_and_up_brings_it_back(labctl: Installation) -> None:  # F-13
+    virsh("destroy", f"{PREFIX}{LAB}.client")
+    (found,) = labctl.json("status", LAB)["labs"]
+    assert {node["name"]: node["state"] for node in found["nodes"]}["client"] == "stopped"
+    done = labctl.run("up", "dmz", "--student", "test")
+    assert done.returncode == 0, done.stderr
+    assert failed_checks(labctl) == set()
+
+
+@contextmanager
+def configuring(labctl: Installation) -> Iterator[subprocess.Popen[str]]:
+    run = labctl.start("configure", LAB)
+    try:
+        until = time.monotonic() + 60
+        while "ansible-playbook" not in children(run.pid):
+            assert time.monotonic() < until, "Ansible did not start"
+            time.sleep(0.2)
+        yield run
+    finally:
+        run.kill()
+        run.communicate()
+
+
+def children(pid: int) -> str:
+    shown = subprocess.run(["ps", "axo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    return "\n".join(line for line in shown.splitlines() if str(HOME) in line and str(pid) != line.split()[0])
+
+
+def test_ansible_dies_with_the_run_and_the_lock_with_it(labctl: Installation) -> None:  # F-05, F-07
+    with configuring(labctl) as run:
+        second = labctl.run("configure", LAB)
+        assert second.returncode == 5
+        assert f"pid {run.pid}" in second.stderr
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+        until = time.monotonic() + 20
+        while "ansible" in children(run.pid):
+            assert time.monotonic() < until, children(run.pid)
+            time.sleep(0.5)
+    done = labctl.run("up", "dmz", "--student", "test")
+    assert done.returncode == 0, done.stderr
+
+
+def test_management_is_link_local_only_and_isolated(labctl: Installation) -> None:  # SEC-18
+    web = next(node for node in labctl.json("status", LAB)["labs"][0]["nodes"] if node["name"] == "web")
+    address = web["address"].partition("%")[0]
+    shown = labctl.on("client", "ip", "-brief", "address", "show", "dev", "mgmt").stdout.split()
+    assert [word.partition("/")[0].startswith("fe80::") for word in shown[2:]] == [True]
+    done = labctl.on("client", "ping", "-c", "2", "-W", "2", f"{address}%mgmt")
+    assert done.returncode == 1
+    assert ssh.answers(web["address"], 5)
+
+
+def test_a_students_change_survives_a_reboot(labctl: Installation) -> None:
+    labctl.on("client", "sh", "-c", "echo '# mine' >> /etc/systemd/network/20-lan.network")
+    virsh("destroy", f"{PREFIX}{LAB}.client")
+    assert labctl.run("up", "dmz", "--student", "test").returncode == 0
+    assert "# mine" in labctl.on("client", "cat", "/etc/systemd/network/20-lan.network").stdout
+
+
+FOREIGN_NETWORK = "<network><name>t-dmz-test.foreign</name><bridge name='lctforeign0'/></network>"
+FOREIGN_MACHINE = """<domain type='qemu'><name>t-dmz-test.foreign</name><memory unit='MiB'>32</memory>
+<os><type arch='x86_64'>hvm</type></os></domain>"""
+
+
+def test_down_leaves_what_is_not_ours(labctl: Installation, tmp_path: Path) -> None:  # F-25
+    for name, xml, verb in (("net", FOREIGN_NETWORK, "net-define"), ("vm", FOREIGN_MACHINE, "define")):
+        path = tmp_path / name
+        path.write_text(xml)
+        virsh(verb, str(path))
+    try:
+        done = labctl.run("down", LAB)
+        assert (done.returncode, done.stdout.strip()) == (0, f"{LAB}: removed 3 machines and 4 networks")
+        assert "t-dmz-test.foreign" in virsh("list", "--all", "--name")
+        assert "t-dmz-test.foreign" in virsh("net-list", "--all", "--name")
+    finally:
+        virsh("undefine", "t-dmz-test.foreign")
+        virsh("net-undefine", "t-dmz-test.foreign")
+    assert not (HOME / "labs" / LAB).exists()
+    assert "nothing to remove" in labctl.run("down", LAB).stdout
