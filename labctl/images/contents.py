@@ -29,7 +29,7 @@ ConditionVirtualization=!container
 Wants=systemd-remount-fs.service
 After=systemd-remount-fs.service systemd-journald.socket
 # Before udev sees the network cards, so that .link files name them at the very first boot.
-Before=systemd-udev-trigger.service systemd-networkd.service systemd-resolved.service systemd-tmpfiles-setup.service
+Before=systemd-udev-trigger.service systemd-networkd.service systemd-tmpfiles-setup.service
 Before=ssh.service sysinit.target shutdown.target
 Conflicts=shutdown.target
 
@@ -59,10 +59,7 @@ resize2fs "$part"
 
 GROW_UNIT = """[Unit]
 Description=Grow the root file system to the size of the disk
-DefaultDependencies=no
-After=local-fs.target
-Before=shutdown.target
-Conflicts=shutdown.target
+After=ssh.service
 
 [Service]
 Type=oneshot
@@ -95,6 +92,12 @@ Wants=ssh.service
 After=ssh.service
 """
 
+# With one processor, what starts at the same time as sshd delays it; these can wait until it answers.
+LATER = "[Unit]\nAfter=ssh.service\n"
+
+# sshd reads its configuration once more by itself: the test before it only costs another start of the program.
+SSH_WITHOUT_TEST = "[Service]\nExecStartPre=\n"
+
 # A rescue by the boot menu stays possible: hold Shift while the machine starts.
 GRUB_CONFIG = """set timeout=0
 if keystatus --shift; then set timeout=-1; fi
@@ -121,13 +124,16 @@ FILES: Mapping[str, str] = {
     "etc/systemd/system/labctl-grow.service": GROW_UNIT,
     "etc/systemd/system/labctl-keyboard.service": KEYBOARD_UNIT,
     "etc/systemd/system/qemu-guest-agent.service.d/labctl.conf": AGENT_AFTER_SSH,
+    "etc/systemd/system/ssh.service.d/labctl.conf": SSH_WITHOUT_TEST,
+    "etc/systemd/system/systemd-logind.service.d/labctl.conf": LATER,
+    "etc/systemd/system/cron.service.d/labctl.conf": LATER,
     "etc/ssh/sshd_config.d/labctl.conf": (
         "HostKey /etc/ssh/ssh_host_ed25519_key\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nUseDNS no\n"
     ),
     # The servers' own addresses are in /etc/resolv.conf and port 53 is free for a DNS server of the lab.
     "etc/systemd/resolved.conf.d/labctl.conf": "[Resolve]\nDNSStubListener=no\nLLMNR=no\nMulticastDNS=no\n",
     "etc/systemd/journald.conf.d/labctl.conf": "[Journal]\nSystemMaxUse=64M\n",
-    # tiny-initramfs loads these modules and mounts the root file system, in milliseconds; udev starts once, not twice.
+    # tiny-initramfs loads these modules and mounts the root file system: no shell, no second udev.
     "etc/tiny-initramfs/tiny-initramfs.conf": "MICROCODE=no\nAUTO_MODULES=no\nINCLUDE_MODULES=virtio_blk,ext4\n",
     "etc/kernel-img.conf": "do_symlinks = yes\n",
     "etc/locale.gen": "en_US.UTF-8 UTF-8\nfr_FR.UTF-8 UTF-8\n",
@@ -169,6 +175,12 @@ DEBCONF = "man-db man-db/auto-update boolean false\n"
 
 # Runs on the host with the root file system as $1, after the packages are in.
 FINISH = """set -eu
+# Debian starts the resolver before everything else that is not early boot; here it waits until sshd answers.
+sed -e 's/^Before=.*/Before=nss-lookup.target shutdown.target/' -e 's/^WantedBy=sysinit/WantedBy=multi-user/' \\
+    -e '/^\\[Unit\\]/a After=ssh.service' "$1"/usr/lib/systemd/system/systemd-resolved.service \\
+    >"$1"/etc/systemd/system/systemd-resolved.service
+rm -f "$1"/etc/systemd/system/*.wants/systemd-resolved.service \\
+    "$1"/etc/systemd/system/dbus-org.freedesktop.resolve1.service
 chroot "$1" systemctl --quiet enable systemd-networkd.service systemd-resolved.service ssh.service
 rm -f "$1"/etc/ssh/ssh_host_* "$1"/etc/hostname "$1"/etc/hosts "$1"/etc/resolv.conf
 ln -s ../run/systemd/resolve/resolv.conf "$1"/etc/resolv.conf

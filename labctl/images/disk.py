@@ -1,4 +1,4 @@
-"""Turns a root file system into a disk image that boots by itself: partition table, ext4, GRUB, no loop devices."""
+"""Turns a root file system into a disk that boots by itself: partition table, ext4, GRUB, without loop devices."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +14,7 @@ MIB, GIB = 1 << 20, 1 << 30
 GRUB_FOLDER = Path("/usr/lib/grub/i386-pc")
 GRUB_MODULES = (
     "biosdisk", "part_msdos", "ext2", "normal", "linux", "configfile", "keystatus", "test", "ls", "cat", "echo",
-    "reboot",
-    "halt", "minicmd",
+    "reboot", "halt", "minicmd",
 )  # fmt: skip
 # Named one by one so that an image does not depend on the host's mke2fs.conf: newer defaults stop older GRUB.
 FEATURES = (
@@ -62,7 +61,7 @@ def measure_root(root: Path) -> Content:
 
 
 def choose_size(content: Content) -> int:
-    """Return the size of the disk in bytes: whole GiB that leave a tenth and 192 MiB free (journal, tables, boot)."""
+    """Return the size of the disk in bytes: whole GiB that leave room for tables, the journal and a first boot."""
     needed = content.size * 110 // 100 + content.files * 256 + 192 * MIB
     return -(-needed // GIB) * GIB
 

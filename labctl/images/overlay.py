@@ -25,7 +25,7 @@ def create_overlay(base: Path, path: Path, size_gib: int) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        require_room(path.parent)
+        check_room(path.parent)
         run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", base, temporary, f"{size_gib}G"])
         hand_over(temporary)
         settle(temporary, path)
@@ -34,10 +34,10 @@ def create_overlay(base: Path, path: Path, size_gib: int) -> None:
         raise explain(exc, path) from exc
 
 
-def require_room(folder: Path) -> None:
-    """Raise OSError where a node could not even boot on an overlay in this folder."""
-    room = os.statvfs(folder)
-    if room.f_bavail * room.f_frsize < ROOM:
+def check_room(folder: Path) -> None:
+    """Raise OSError where a disk could be created and never be filled."""
+    status = os.statvfs(folder)
+    if status.f_bavail * status.f_frsize < ROOM:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 

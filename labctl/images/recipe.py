@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from labctl.errors import LabctlError
 from labctl.language import _
 
-# The "cloud" kernel is Debian's kernel without drivers for real hardware: a third of the size, ext4 and (on Debian 13)
-# virtio_pci built in. Compared with linux-image-amd64 in 6.1 and 6.12, it has all that labs use: VT and VGA console,
-# PS/2 keyboard, fw_cfg, nftables, VLAN, bonding, bridge, VXLAN, WireGuard, dm-crypt, RAID, NFS, CIFS, IPVS, netem,
-# Open vSwitch. It lacks Wi-Fi, PPP, sound, USB HID, graphics drivers, and VM generation IDs on Debian 12.
+# The "cloud" kernel is Debian's kernel without drivers for real hardware: a third of the size, with ext4 and (on
+# Debian 13) virtio_pci built in. Compared with linux-image-amd64 in 6.1 and 6.12, it has all that labs use: VT and VGA
+# console, PS/2 keyboard, fw_cfg, nftables, VLAN, bonding, bridge, VXLAN, WireGuard, dm-crypt, RAID, NFS, CIFS, IPVS,
+# netem, Open vSwitch. It lacks Wi-Fi, PPP, sound, USB HID, graphics drivers, and VM generation IDs on Debian 12.
 KERNEL = "linux-image-cloud-amd64"
 
 BOOT = (KERNEL, "tiny-initramfs", "systemd-sysv", "systemd-resolved", "udev", "dbus", "kmod", "e2fsprogs", "fdisk")

@@ -37,8 +37,7 @@ INSTALL = (
 # mmdebstrap's own lines, and how far each brings the work.
 PHASES = {
     "running apt-get update": 0.02, "downloading packages": 0.06, "extracting archives": 0.2,
-    "installing essential": 0.25,
-    "installing remaining": 0.35, "cleaning package lists": 0.99,
+    "installing essential": 0.25, "installing remaining": 0.35, "cleaning package lists": 0.99,
 }  # fmt: skip
 INSTALLED = re.compile(r"(\d+) newly installed")
 
@@ -119,8 +118,7 @@ def run_once(build: Build, options: Sequence[str], sources: Sequence[Source], *,
         *options,
         f"--customize-hook={keep_cache(lists, archives, with_lists=update)}",
         f"--customize-hook={FINISH}",
-        '--customize-hook=rm -f "$1"/etc/apt/sources.list.d/*',
-        f'--customize-hook=install -m 0644 {shlex.quote(str(guest))} "$1"/{SOURCES}',
+        f"--customize-hook={place_sources(guest)}",
         build.recipe.suite, str(build.target), str(listing),
     ]  # fmt: skip
     environment = {**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
@@ -147,6 +145,11 @@ def keep_cache(lists: Path, archives: Path, *, with_lists: bool) -> str:
         kept = shlex.quote(str(lists))
         line = f'{line}; rm -rf {kept}; cp -a "$1"/var/lib/apt/lists {kept}; touch {kept}'
     return f'{line}; find "$1"/var/lib/apt/lists -type f -delete'
+
+
+def place_sources(sources: Path) -> str:
+    """Return the shell line that gives the root its own apt sources instead of those of the build."""
+    return f'rm -f "$1"/etc/apt/sources.list.d/*; install -m 0644 {shlex.quote(str(sources))} "$1"/{SOURCES}'
 
 
 def watch_phases(tell: Tell) -> Callable[[str], None]:

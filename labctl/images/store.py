@@ -49,7 +49,10 @@ class ImageSpec:
 
 @dataclass(frozen=True)
 class Image:
-    """A built image: sizes in bytes, `built` in ISO 8601 UTC, `seen` (size, mtime_ns, inode) at the last full check."""
+    """A built image. Sizes in bytes, `built` in ISO 8601 UTC.
+
+    `seen` is the file's size, mtime in ns and inode when it was last read whole.
+    """
 
     name: str
     key: str
@@ -68,7 +71,10 @@ class Image:
 
 
 class ImageStore:
-    """The images of one LABCTL_HOME, in `home`/images. `mirror` replaces the archive that the host's apt knows."""
+    """The images of one LABCTL_HOME, in `home`/images.
+
+    `mirror` is the URI of a Debian archive to use instead of the one that the host's apt knows.
+    """
 
     def __init__(self, home: Path, mirror: str = "") -> None:
         self.home = Path(os.path.abspath(home))  # noqa: PTH100 - resolve() follows links; overlays record the path as given
