@@ -1,4 +1,4 @@
-"""Decides: a check and the raw reply of its probe to passed, failed or could not be checked. Pure."""
+"""Decides, from a check and the raw reply of its probe alone: passed, failed, or could not be checked."""
 
 import json
 from collections.abc import Mapping
