@@ -54,11 +54,14 @@ def extract() -> Catalog:
 
 
 def read_catalogue() -> Catalog:
-    """Return the French catalogue as it is."""
-    if not PO.exists():
-        return FrenchCatalog()
-    with PO.open("rb") as stream:
-        return read_po(stream, locale="fr")
+    """Return the French catalogue as it is, with its own header."""
+    catalog = FrenchCatalog()
+    if PO.exists():
+        with PO.open("rb") as stream:
+            for message in read_po(stream, locale="fr"):
+                if message.id:
+                    catalog.add(message.id, message.string, flags=message.flags, auto_comments=message.auto_comments)
+    return catalog
 
 
 def merge(source: Catalog, known: Catalog) -> Catalog:
