@@ -44,8 +44,9 @@ def owns(name: str, tag: Tag | None, lab: str, prefix: str) -> bool:
 
 def take_down(place: Workplace, lab: str, monitor: Monitor) -> Removal:
     """Remove a lab; what is already gone is what was wanted. Return what was removed."""
+    folders = place.folders(lab)
     with hold_lab(place.home, lab, "down"):
-        top = place.folders(lab).top
+        top = folders.top
         removal = plan_removal(lab, place.machines.observe(), place.prefix, top.exists())
         if removal.empty:
             return removal
@@ -58,7 +59,7 @@ def take_down(place: Workplace, lab: str, monitor: Monitor) -> Removal:
         # The topology's copy goes last: after a crash the lab is still known by its name.
         if top.exists():
             for child in top.iterdir():
-                if child != place.folders(lab).topology:
+                if child != folders.topology:
                     remove_tree(child)
             shutil.rmtree(top)
         place.store.forget(lab)

@@ -1,6 +1,7 @@
 """Joins the doors: one place that knows the home folder, libvirt, the images, the playbooks and the database."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from labctl.topology.model import Topology
 
 DEFAULT_HOME = Path("/var/lib/labctl")
 DEFAULT_URI = "qemu:///system"
+LAB_NAME = re.compile("[a-z][a-z0-9-]{0,62}")  # the names of a topology and an owner, 31 letters each, and a dash
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,10 @@ class Workplace:
         return replace(seen, files=find_files(self.folders(lab)), images=built)
 
     def folders(self, lab: str) -> Folders:
-        """Return where a lab keeps its files."""
+        """Return where a lab keeps its files. Raises LabctlError for a name that would lead out of the home folder."""
+        if not LAB_NAME.fullmatch(lab):
+            text = _("a lab is named TOPOLOGY-STUDENT, in small letters, digits and dashes, such as dmz-demo")
+            raise LabctlError(text, hint="labctl status")
         return Folders(self.home / "labs" / lab)
 
     def plan(self, topology: Topology, owner: str) -> Plan:
