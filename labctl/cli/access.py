@@ -22,7 +22,7 @@ from labctl.lab.workplace import Workplace
 from labctl.language import _
 from labctl.render.inventory import render_inventory
 
-LAB = click.argument("lab", shell_complete=complete_labs)
+LAB = click.argument("lab", metavar=_("LAB"), shell_complete=complete_labs)
 ESCAPE = b"\x1d"  # Ctrl-], as virsh and telnet
 
 
@@ -31,8 +31,8 @@ ESCAPE = b"\x1d"  # Ctrl-], as virsh and telnet
     context_settings={"ignore_unknown_options": True},
 )
 @LAB
-@click.argument("node", shell_complete=complete_nodes)
-@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.argument("node", metavar=_("NODE"), shell_complete=complete_nodes)
+@click.argument("command", metavar=_("[-- COMMAND…]"), nargs=-1, type=click.UNPROCESSED)
 def ssh(lab: str, node: str, command: Sequence[str]) -> int:
     with open_workplace() as place:
         require_node(place, lab, node)
@@ -42,7 +42,7 @@ def ssh(lab: str, node: str, command: Sequence[str]) -> int:
 
 @click.command(help=_("Open the serial console of a machine. Ctrl-] leaves it."))
 @LAB
-@click.argument("node", shell_complete=complete_nodes)
+@click.argument("node", metavar=_("NODE"), shell_complete=complete_nodes)
 @click.option("--force", is_flag=True, help=_("Take the console over from whoever holds it."))
 def console(lab: str, node: str, force: bool) -> int:
     if not sys.stdin.isatty():
@@ -80,7 +80,7 @@ def relay(stream: Console) -> None:
 
 @click.command(help=_("Show the history of a lab; with a machine its serial console; with --ansible the last run."))
 @LAB
-@click.argument("node", required=False, default="", shell_complete=complete_nodes)
+@click.argument("node", metavar=_("[NODE]"), required=False, default="", shell_complete=complete_nodes)
 @click.option("--ansible", is_flag=True, help=_("Show the output of the last Ansible run."))
 @click.option("-f", "--follow", is_flag=True, help=_("Go on showing a console as it grows."))
 def logs(lab: str, node: str, ansible: bool, follow: bool) -> int:

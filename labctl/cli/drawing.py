@@ -13,8 +13,13 @@ from labctl.render.drawing import draw_dot, draw_text
 
 
 @click.command(help=_("Draw a topology as text, or as an SVG picture with --svg FILE."))
-@click.argument("topology", shell_complete=complete_topologies)
-@click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help=_("Write an SVG picture to this file."))
+@click.argument("topology", metavar=_("TOPOLOGY"), shell_complete=complete_topologies)
+@click.option(
+    "--svg",
+    metavar=_("FILE"),
+    type=click.Path(dir_okay=False, path_type=Path),
+    help=_("Write an SVG picture to this file."),
+)
 @click.option("--dot", is_flag=True, help=_("Print Graphviz DOT."))
 def graph(topology: str, svg: Path | None, dot: bool) -> int:
     _path, loaded = load_named(topology)

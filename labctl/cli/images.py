@@ -9,7 +9,8 @@ from rich.table import Table
 
 from labctl.cli import show
 from labctl.cli.progress import choose_display
-from labctl.cli.workplace import open_workplace, printable
+from labctl.cli.typed import printable
+from labctl.cli.workplace import open_workplace
 from labctl.errors import ExitCode
 from labctl.images.recipe import RECIPES
 from labctl.images.store import Image, ImageSpec
@@ -18,14 +19,22 @@ from labctl.lab.workplace import Workplace
 from labctl.language import _
 
 
-@click.group(help=_("Build, list, verify and remove the images that machines start from."))
+@click.group(
+    subcommand_metavar=_("VERB …"),
+    options_metavar="",
+    help=_("Build, list, verify and remove the images that machines start from."),
+)
 def image() -> None:
     """Hold the image verbs."""
 
 
-@image.command(help=_("Build an image, with the packages of services where --package names some."))
+@image.command(
+    short_help=_("Build an image."), help=_("Build an image, with the packages of services where --package names some.")
+)
 @click.argument("recipe", type=click.Choice(sorted(RECIPES)))
-@click.option("--package", "packages", multiple=True, help=_("A Debian package to install; can be repeated."))
+@click.option(
+    "--package", "packages", metavar=_("NAME"), multiple=True, help=_("A Debian package to install; can be repeated.")
+)
 @click.option("--json", "as_json", is_flag=True, help=_("Print JSON."))
 def build(recipe: str, packages: Sequence[str], as_json: bool) -> int:
     with open_workplace() as place:
@@ -74,8 +83,11 @@ def image_dict(found: Image) -> dict[str, object]:
     }
 
 
-@image.command(help=_("Read images whole and compare them with their hashes; all of them by default."))
-@click.argument("names", nargs=-1)
+@image.command(
+    short_help=_("Read images whole and compare them with their hashes."),
+    help=_("Read images whole and compare them with their hashes; all of them by default."),
+)
+@click.argument("names", metavar=_("[IMAGES…]"), nargs=-1)
 def verify(names: Sequence[str]) -> int:
     with open_workplace() as place:
         for found in find_images(place, names):
@@ -84,8 +96,11 @@ def verify(names: Sequence[str]) -> int:
     return ExitCode.DONE
 
 
-@image.command(help=_("Remove images by name or key; one that a lab uses is kept."))
-@click.argument("names", nargs=-1, required=True)
+@image.command(
+    short_help=_("Remove images that no lab uses."),
+    help=_("Remove images by name or key; one that a lab uses is kept."),
+)
+@click.argument("names", metavar=_("IMAGES…"), nargs=-1, required=True)
 def rm(names: Sequence[str]) -> int:
     with open_workplace() as place:
         in_use = [Path(disk) for domain in place.machines.observe().domains for disk in domain.disks]

@@ -11,14 +11,8 @@ import click
 
 from labctl.cli import show
 from labctl.cli.progress import choose_display
-from labctl.cli.workplace import (
-    Accelerators,
-    complete_labs,
-    complete_topologies,
-    open_workplace,
-    printable,
-    split_owners,
-)
+from labctl.cli.typed import printable
+from labctl.cli.workplace import Accelerators, complete_labs, complete_topologies, open_workplace, split_owners
 from labctl.errors import ExitCode, LabctlError
 from labctl.lab.checking import SshProber, run_checks
 from labctl.lab.configure import configure_again
@@ -34,8 +28,10 @@ from labctl.shipped import shipped_folder
 from labctl.topology.load import find_topology, load_topology
 from labctl.topology.model import Check, Topology
 
-TOPOLOGY = click.argument("topology", shell_complete=complete_topologies)
-STUDENT = click.option("--student", default="demo", show_default=True, help=_("Owners of the labs, with commas."))
+TOPOLOGY = click.argument("topology", metavar=_("TOPOLOGY"), shell_complete=complete_topologies)
+STUDENT = click.option(
+    "--student", metavar=_("NAMES"), default="demo", show_default=True, help=_("Owners of the labs, with commas.")
+)
 JSON = click.option("--json", "as_json", is_flag=True, help=_("Print JSON."))
 
 
@@ -46,7 +42,7 @@ def load_named(name: str) -> tuple[Path, Topology]:
 
 
 @click.command(help=_("Check topology files, or shipped topologies, and show every problem of each."))
-@click.argument("files", nargs=-1, required=True, shell_complete=complete_topologies)
+@click.argument("files", metavar=_("TOPOLOGIES…"), nargs=-1, required=True, shell_complete=complete_topologies)
 def validate(files: Sequence[str]) -> int:
     code = ExitCode.DONE
     for name in files:
@@ -172,7 +168,7 @@ class stop_politely:  # noqa: N801  a context manager, read as a verb
 
 
 @click.command(help=_("Show all labs, or one, with the state of their machines and their last checks."))
-@click.argument("lab", required=False, default="", shell_complete=complete_labs)
+@click.argument("lab", metavar=_("[LAB]"), required=False, default="", shell_complete=complete_labs)
 @JSON
 def status(lab: str, as_json: bool) -> int:
     with open_workplace() as place:
@@ -188,9 +184,11 @@ def status(lab: str, as_json: bool) -> int:
 
 
 @click.command(help=_("Run the checks of a lab. Exit code: 0 all passed, 1 some failed, 9 some could not be run."))
-@click.argument("lab", shell_complete=complete_labs)
-@click.option("--node", default="", help=_("Only the checks that start from these machines, with commas."))
-@click.option("--id", "ids", default="", help=_("Only these checks, with commas."))
+@click.argument("lab", metavar=_("LAB"), shell_complete=complete_labs)
+@click.option(
+    "--node", metavar=_("NAMES"), default="", help=_("Only the checks that start from these machines, with commas.")
+)
+@click.option("--id", "ids", metavar=_("NAMES"), default="", help=_("Only these checks, with commas."))
 @JSON
 def check(lab: str, node: str, ids: str, as_json: bool) -> int:
     with open_workplace() as place:
@@ -233,8 +231,8 @@ def choose_checks(topology: Topology, nodes: str, ids: str) -> list[Check]:
 
 
 @click.command(help=_("Run the playbooks of a lab again on running machines; a second run changes nothing."))
-@click.argument("lab", shell_complete=complete_labs)
-@click.option("--node", default="", help=_("Only these machines, with commas."))
+@click.argument("lab", metavar=_("LAB"), shell_complete=complete_labs)
+@click.option("--node", metavar=_("NAMES"), default="", help=_("Only these machines, with commas."))
 @JSON
 def configure(lab: str, node: str, as_json: bool) -> int:
     with open_workplace() as place:
@@ -268,7 +266,7 @@ def choose_nodes(topology: Topology, nodes: str) -> list[str]:
 
 
 @click.command(help=_("Remove labs: exactly what `up` made. Other machines and networks are never touched."))
-@click.argument("labs", nargs=-1, shell_complete=complete_labs)
+@click.argument("labs", metavar=_("[LABS…]"), nargs=-1, shell_complete=complete_labs)
 @click.option("--all", "everything", is_flag=True, help=_("Remove every lab of this installation; asks first."))
 @click.option("-y", "--yes", is_flag=True, help=_("Do not ask."))
 def down(labs: Sequence[str], everything: bool, yes: bool) -> int:
@@ -300,6 +298,6 @@ def confirm_all(labs: Sequence[str], *, yes: bool) -> None:
         len(labs),
     )
     click.echo(text.format(count=len(labs), names=", ".join(labs)))
-    answer = click.prompt(_("Type the number of labs to go on"))
+    answer = click.prompt(_("Type the number of labs to go on:"), prompt_suffix=" ")
     if answer.strip() != str(len(labs)):
         raise click.Abort

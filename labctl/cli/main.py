@@ -12,6 +12,7 @@ from typing import NoReturn
 import click
 
 from labctl import __version__
+from labctl.cli.typed import printable
 from labctl.errors import ExitCode, LabctlError
 from labctl.language import LOCALES, N_, _, current_language
 
@@ -50,6 +51,14 @@ class Verbs(click.Group):
         command: click.Command = getattr(import_module(module), name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a verb; click would look for the nearest name among the verbs that it has imported, which are none."""
+        if args[0] not in VERBS and not args[0].startswith("-") and not ctx.resilient_parsing:
+            raise click.NoSuchCommand(printable(args[0]), possibilities=VERBS, ctx=ctx)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the list of verbs in the reader's language."""
         with formatter.section(_("Commands")):
@@ -59,9 +68,13 @@ class Verbs(click.Group):
 @click.command(
     cls=Verbs,
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "LABCTL", "max_content_width": 100},
-    epilog="labctl up dmz --student alice   ·   labctl check dmz-alice   ·   labctl down dmz-alice",
+    subcommand_metavar=_("VERB …"),
+    options_metavar="",
+    epilog="\b\nlabctl up dmz --student alice\nlabctl check dmz-alice\nlabctl down dmz-alice",
 )
-@click.version_option(__version__, "--version", prog_name="labctl", message="%(prog)s %(version)s")
+@click.version_option(
+    __version__, prog_name="labctl", message="%(prog)s %(version)s", help=_("Show the version and exit.")
+)
 def cli() -> None:
     """Hands-on infrastructure labs: one topology file, one configured and checked lab per student."""
 

@@ -103,6 +103,15 @@ def node_state_name(state: NodeState) -> str:
     }[state]  # fmt: skip
 
 
+def state_reason(word: str) -> str:
+    """Return libvirt's word for a reason in a few of ours, empty where it says no more than the state does."""
+    return {
+        "ioerror": _("its disk is full or cannot be read"),
+        "panicked": _("its kernel has stopped on an error"),
+        "failed": _("it could not start"),
+    }.get(word, "")
+
+
 def lab_state_name(state: str) -> str:
     """Return a lab's state for people; its words are not those of a machine, which differ from them in French."""
     return {
@@ -126,8 +135,8 @@ def print_status(labs: Sequence[LabStatus]) -> None:
         for number, node in enumerate(lab.nodes):
             sign, style = NODE_SIGNS[node.state]
             first = (lab.name, lab_state_name(lab.state)) if number == 0 else ("", "")
-            reason = f" ({escape(node.reason)})" if node.reason and node.state is not NodeState.READY else ""
-            state = f"[{style}]{sign} {node_state_name(node.state)}{reason}[/]"
+            why = state_reason(node.reason)
+            state = f"[{style}]{sign} {node_state_name(node.state)}{f' ({why})' if why else ''}[/]"
             table.add_row(*first, node.name, state, node.address, checks if number == 0 else "",
                           end_section=number == len(lab.nodes) - 1)  # fmt: skip
         if not lab.nodes:

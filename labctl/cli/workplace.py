@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from labctl.cli.typed import printable
 from labctl.errors import LabctlError
 from labctl.hypervisor.accelerator import probe_accelerator
 from labctl.hypervisor.door import Hypervisor
@@ -57,12 +58,6 @@ def split_owners(students: str) -> list[str]:
     if not owners:
         raise click.BadParameter(_("at least one owner is needed"), param_hint="--student")
     return list(dict.fromkeys(owners))
-
-
-def printable(text: str) -> str:
-    """Return a short form of what a person typed that is safe for a terminal."""
-    short = text if len(text) <= 40 else f"{text[:40]}…"  # noqa: PLR2004  fits a line of the error
-    return "".join(letter if letter.isprintable() else "?" for letter in short)
 
 
 def require_node(place: Workplace, lab: str, node: str) -> None:
