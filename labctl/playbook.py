@@ -211,7 +211,10 @@ class Listener:
 
 
 def first_line(result: Mapping[str, Any]) -> str:
-    """Return what a module said, one line, cut: guests choose its words."""
+    """Return what a module said, one line, cut: guests choose its words. A loop's own word is that of a failed item."""
+    for item in result.get("results") or ():
+        if isinstance(item, Mapping) and item.get("failed"):
+            return first_line(item)
     for key in ("msg", "stderr", "module_stderr", "stdout", "censored"):
         text = str(result.get(key) or "").strip()
         if text:
