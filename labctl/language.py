@@ -43,6 +43,12 @@ def ngettext(singular: str, plural: str, number: int) -> str:
     return translations(current_language()).ngettext(singular, plural, number)
 
 
+def decimal(number: float) -> str:
+    """Return a number with one decimal, after a comma in French."""
+    text = f"{number:.1f}"
+    return text.replace(".", ",") if current_language() == "fr" else text
+
+
 def N_(message: str) -> str:  # noqa: N802  the name that Babel extracts without being told
     """Mark a sentence for the catalogue where it stands as data; `_` translates it when it is shown."""
     return message

@@ -62,7 +62,7 @@ def list_images(as_json: bool) -> int:
     for heading in (_("Image"), _("Digest"), _("Size"), _("Built"), _("Packages")):
         table.add_column(heading)
     for found in images:
-        size = f"{found.size / 2**20:.0f} MiB"
+        size = _("{memory} MiB").format(memory=round(found.size / 2**20))
         table.add_row(found.label, found.digest[:12], size, found.built, ", ".join(found.packages) or "—")
     show.console().print(table)
     return ExitCode.DONE

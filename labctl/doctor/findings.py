@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from labctl.doctor.facts import Capacity, Facts
 from labctl.hypervisor.accelerator import QEMU_USER, Kind, Verdict
-from labctl.language import _
+from labctl.language import _, decimal
 
 GIB = 2**30
 DISK_PROBLEM, DISK_WARNING = 5 * GIB, 20 * GIB  # an image and the overlays of one lab; those of a class
@@ -103,8 +103,8 @@ def judge_disk(facts: Facts) -> Finding:
     """Judge the space for disks of machines."""
     if facts.disk is None:
         return _unknown("disk", _("the free disk space is unknown"))
-    text = _("{free:.1f} GiB of {total:.1f} GiB are free for {home}")
-    text = text.format(free=facts.disk.free / GIB, total=facts.disk.total / GIB, home=facts.home)
+    text = _("{free} GiB of {total} GiB are free for {home}")
+    text = text.format(free=gib(facts.disk.free), total=gib(facts.disk.total), home=facts.home)
     return Finding("disk", _level(facts.disk.free, DISK_WARNING, DISK_PROBLEM), text, _when_low(facts.disk))
 
 
@@ -116,9 +116,9 @@ def judge_memory(facts: Facts) -> Finding:
     """Judge the memory and swap."""
     if facts.memory is None:
         return _unknown("memory", _("the memory is unknown"))
-    text = _("{free:.1f} GiB of {total:.1f} GiB of memory are available, with {swap:.1f} GiB of swap")
+    text = _("{free} GiB of {total} GiB of memory are available, with {swap} GiB of swap")
     swap = facts.swap.total if facts.swap else 0
-    text = text.format(free=facts.memory.free / GIB, total=facts.memory.total / GIB, swap=swap / GIB)
+    text = text.format(free=gib(facts.memory.free), total=gib(facts.memory.total), swap=gib(swap))
     cure = "free -h" if facts.memory.free < MEMORY_WARNING else ""
     return Finding("memory", _level(facts.memory.free, MEMORY_WARNING), text, cure)
 
@@ -130,9 +130,9 @@ def judge_merging(facts: Facts) -> Finding:
     if not facts.merging.running:
         text = _("KSM is off: clones do not share memory, as it should be during an exam")
         return Finding("ksm", Level.OK, text, "echo 1 | sudo tee /sys/kernel/mm/ksm/run")
-    text = _("KSM runs and saves {saved:.1f} GiB; switch it off for an exam")
+    text = _("KSM runs and saves {saved} GiB; switch it off for an exam")
     return Finding(
-        "ksm", Level.OK, text.format(saved=facts.merging.saved / GIB), "echo 2 | sudo tee /sys/kernel/mm/ksm/run"
+        "ksm", Level.OK, text.format(saved=gib(facts.merging.saved)), "echo 2 | sudo tee /sys/kernel/mm/ksm/run"
     )
 
 
@@ -207,6 +207,11 @@ def judge_home(facts: Facts) -> Finding:
         text = text.format(user=QEMU_USER, folder=facts.closed_folder)
         return Finding("home", Level.PROBLEM, text, f"sudo chmod o+x {facts.closed_folder}")
     return Finding("home", Level.OK, _("machines can reach their disks in {home}").format(home=facts.home))
+
+
+def gib(size: int) -> str:
+    """Return a size in bytes as GiB with one decimal."""
+    return decimal(size / GIB)
 
 
 def _unknown(code: str, text: str) -> Finding:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from labctl.errors import HostNotReady, Refused
 from labctl.images import disk
-from labctl.language import _
+from labctl.language import _, decimal
 
 PARTIAL = "partial-"
 SPACE = 3 << 30  # bytes that one build needs at its peak: root, raw disk, image, tar, packages
@@ -25,11 +25,13 @@ def prepare_folder(folder: Path) -> None:
 def check_host(folder: Path) -> None:
     """Raise Refused where the disk is too full for a build, HostNotReady without root's rights."""
     if os.geteuid() != 0:
-        raise HostNotReady(_("building an image needs root's rights"), hint="sudo labctl image build")
+        raise HostNotReady(_("building an image needs root's rights"), hint="sudo labctl image build debian-13")
     free = shutil.disk_usage(folder).free
     if free < SPACE:
-        text = _('building an image needs {needed} GiB in "{folder}"; {free:.1f} GiB are free')
-        raise Refused(text.format(needed=SPACE >> 30, folder=folder, free=free / disk.GIB), hint=f"df -h {folder}")
+        text = _('building an image needs {needed} GiB in "{folder}"; {free} GiB are free')
+        raise Refused(
+            text.format(needed=SPACE >> 30, folder=folder, free=decimal(free / disk.GIB)), hint=f"df -h {folder}"
+        )
 
 
 def remove_partial(folder: Path) -> None:

@@ -48,7 +48,7 @@ def choose_sources(suite: str, targets: Sequence[str]) -> tuple[Source, ...]:
     if not archive:
         raise HostNotReady(
             _("this host's apt knows no Debian archive, so there is nowhere to take packages from"),
-            hint="labctl image build --mirror URI",
+            hint="sudo LABCTL_MIRROR=URI labctl image build debian-13",
         )
     sources = [Source(archive, suite), Source(archive, f"{suite}-updates")]
     return (*sources, Source(security, f"{suite}-security")) if security else tuple(sources)

@@ -34,7 +34,7 @@ def test_before_the_first_apt_update_the_origin_is_not_known_yet() -> None:
 def test_a_host_without_debian_archive_is_told_to_name_a_mirror() -> None:
     with pytest.raises(HostNotReady) as caught:
         choose_sources("trixie", UBUNTU)
-    assert "--mirror" in caught.value.hint
+    assert "LABCTL_MIRROR" in caught.value.hint
     assert find_sources("trixie", "http://here.example/debian")[0] == Source("http://here.example/debian", "trixie")
 
 
