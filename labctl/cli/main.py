@@ -87,9 +87,14 @@ def speak() -> None:
     cli.help = _("Hands-on infrastructure labs: one topology file, one configured and checked lab per student.")
 
 
+def wants_color() -> bool | None:
+    """Return False where colour is refused (no-color.org, a dumb terminal), None to let click look at the terminal."""
+    return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
+
+
 def tell_error(message: str, hint: str = "") -> None:
     """Write an error and the command that cures it to stderr."""
-    click.secho(_("Error: {message}").format(message=message), err=True, fg="red")
+    click.secho(_("Error: {message}").format(message=message), err=True, fg="red", color=wants_color())
     if hint:
         click.echo(_("Try: {hint}").format(hint=hint), err=True)
 
@@ -98,7 +103,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; always ends the process."""
     speak()
     try:
-        code = cli.main(args=arguments, prog_name="labctl", standalone_mode=False)
+        code = cli.main(args=arguments, prog_name="labctl", standalone_mode=False, color=wants_color())
         sys.exit(code if isinstance(code, int) else ExitCode.DONE)
     except click.ClickException as exc:
         exc.show()
