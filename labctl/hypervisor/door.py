@@ -1,14 +1,18 @@
 """labctl's requests to libvirt's answers: the one door to the hypervisor, for many threads at once."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from labctl.hypervisor import domains, networks, waiting
+from labctl.errors import DeadlineMissed
+from labctl.hypervisor import agent, domains, freezing, networks, waiting
 from labctl.hypervisor.capabilities import read_qemu_owner
 from labctl.hypervisor.console import Console, open_console
+from labctl.hypervisor.delivery import Delivery
 from labctl.hypervisor.events import Change, EventFeed
 from labctl.hypervisor.host_network import read_links, read_routes
 from labctl.hypervisor.observation import read_domains, read_networks
@@ -17,6 +21,7 @@ from labctl.hypervisor.pool import Pool
 from labctl.language import _
 from labctl.plan.observed import Observed
 
+LOOK_SECONDS, LOOK_SECONDS_LATER = 0.02, 0.25  # between two looks at a program in a guest: its agent sends no event
 PATIENCE_SECONDS = 20.0  # a restart of libvirtd takes some seconds with a hundred guests
 
 
@@ -102,6 +107,57 @@ class Hypervisor:
         """Let a paused machine of the lab run on; one that is running is what was wanted."""
         failing = _('the machine "{name}" cannot be resumed').format(name=name)
         self._pool.use(lambda connection: domains.resume(connection, name, lab), failing)
+
+    def suspend_domain(self, name: str, lab: str) -> None:
+        """Stop the processors of a running machine of the lab; one that is paused is what was wanted."""
+        failing = _('the machine "{name}" cannot be paused').format(name=name)
+        self._pool.use(lambda connection: freezing.suspend(connection, name, lab), failing)
+
+    def save_domain(self, name: str, lab: str, path: Path) -> None:
+        """Write the memory of a machine of the lab to `path` (0600, whole or not at all) and switch the machine off.
+
+        One that is paused is saved as paused. When it fails, the machine goes on as before.
+        """
+        failing = _('the memory of "{name}" cannot be saved').format(name=name)
+        self._pool.use(lambda connection: freezing.save(connection, name, lab, path), failing)
+
+    def restore_domain(
+        self, saved: Path, xml: str, name: str, *, running: bool, delivery: Delivery = Delivery.FIFO
+    ) -> None:
+        """Define the machine of `xml`, without autostart, and load its memory from another one's saved state.
+
+        It runs at once, or waits for `resume_domain`. Raises Refused as `define_domain` does and for a
+        machine that runs, StateNotUsable where this host's QEMU or processor cannot load the state (a cold
+        boot can still work), StateDamaged for a broken file. A machine that was new is gone again when it fails.
+        """
+        failing = _('the machine "{name}" cannot be made from its saved state').format(name=name)
+        self._pool.use(freezing.Restoration(freezing.Thaw(saved, xml, name, running, delivery)), failing)
+
+    def set_time(self, name: str, lab: str) -> None:
+        """Set the clock of a running machine of the lab to this host's, by its agent."""
+        failing = _('the clock of "{name}" cannot be set').format(name=name)
+        self._pool.use(lambda connection: agent.set_time(connection, name, lab), failing)
+
+    def guest_exec(
+        self, name: str, lab: str, argv: Sequence[str], stdin: bytes = b"", *, deadline: float
+    ) -> agent.Ended:
+        """Run a program in a machine of the lab, by its agent, and return its exit code and the start of its stdout.
+
+        Raises DeadlineMissed after `deadline` seconds; the program may still run then.
+        """
+        failing = _('the guest agent of "{name}" does not do what was asked').format(name=name)
+        end = time.monotonic() + deadline
+        pid = self._pool.use(lambda connection: agent.start_program(connection, name, lab, argv, stdin), failing)
+        pause = LOOK_SECONDS
+        while True:
+            ended = self._pool.use(lambda connection: agent.find_end(connection, name, lab, pid), failing)
+            if ended is not None:
+                return ended
+            if time.monotonic() > end:
+                text = _('"{program}" did not end within {seconds:.0f} s in "{name}"')
+                raise DeadlineMissed(text.format(program=argv[0], seconds=deadline, name=name))
+            time.sleep(pause)
+            pause = min(pause * 2, LOOK_SECONDS_LATER)
 
     def shutdown_domain(self, name: str, lab: str, deadline: float) -> None:
         """Ask the guest to power off, by its agent else by ACPI; cut the power after `deadline` seconds."""
