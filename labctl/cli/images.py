@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from rich.table import Table
 
 from labctl.cli import show
 from labctl.cli.progress import choose_display
@@ -58,7 +57,7 @@ def list_images(as_json: bool) -> int:
         click.echo(_("no image is built yet"))
         click.echo(_("Try: {hint}").format(hint="labctl image build debian-13"), err=True)
         return ExitCode.DONE
-    table = Table()
+    table = show.open_table()
     for heading in (_("Image"), _("Digest"), _("Size"), _("Built"), _("Packages")):
         table.add_column(heading)
     for found in images:

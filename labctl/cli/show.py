@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import click
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -21,6 +22,11 @@ def console(*, stderr: bool = False) -> Console:
     """Return a console for results."""
     found = Console(stderr=stderr, highlight=False)
     return found if found.is_terminal else Console(stderr=stderr, highlight=False, width=PLAIN_WIDTH)
+
+
+def open_table(title: str = "") -> Table:
+    """Return an empty table; without vertical lines more fits on a screen, and a copy of it is still text."""
+    return Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
 
 
 def action_name(kind: ActionKind) -> str:
@@ -59,7 +65,7 @@ def print_plan(plan: Plan, seconds: float | None) -> None:
     if not plan.actions:
         click.echo(_("{lab}: nothing to do").format(lab=plan.lab))
         return
-    table = Table(title=_("Plan of {lab}").format(lab=plan.lab), title_justify="left")
+    table = open_table(_("Plan of {lab}").format(lab=plan.lab))
     for heading in (_("Action"), _("On"), _("Because")):
         table.add_column(heading)
     for action in plan.actions:
@@ -126,7 +132,7 @@ def print_status(labs: Sequence[LabStatus]) -> None:
         click.echo(_("no lab yet"))
         click.echo(_("Try: {hint}").format(hint="labctl up dmz --student demo"), err=True)
         return
-    table = Table()
+    table = open_table()
     for heading in (_("Lab"), _("State"), _("Machine"), _("State"), _("Address"), _("Checks")):
         table.add_column(heading)
     for lab in labs:
@@ -154,7 +160,7 @@ def result_name(result: Result) -> str:
 
 def print_checks(lab: str, outcomes: Sequence[Outcome], language: str) -> None:
     """Print the outcomes as a table, then what to look at for those that did not pass."""
-    table = Table(title=_("Checks of {lab}").format(lab=lab), title_justify="left")
+    table = open_table(_("Checks of {lab}").format(lab=lab))
     for heading in (_("Check"), _("From"), _("Test"), _("Result"), _("Seen"), _("Competency")):
         table.add_column(heading)
     for outcome in outcomes:

@@ -209,25 +209,25 @@ class Ascent:
             self.pass_gate()
 
     def pass_gate(self) -> None:
-        """Log in everywhere, then run the ready checks."""
-        nodes = [node for node in self.plan.nodes if node.member not in self.result.failures]
-        self.each([Action(ActionKind.START_MACHINE, node.member, Reason.REQUESTED) for node in nodes], "login",
-                  lambda action: self.log_in(self.plan.node(action.target)), workers=len(nodes))  # fmt: skip
-        alive = {node.member: node for node in nodes if node.member not in self.result.failures}
-        checks = [check for check in self.topology.checks if check.ready and check.origin in alive]
-        logins = {member: keys.login(self.plan.folders, node) for member, node in alive.items()}
-        prober = SshProber(self.place.guests, logins)
-        self.result.outcomes = run_checks(checks, prober, self.monitor)
+        """Log in on every node and run the ready checks, side by side; asking a node for its checks is a login too."""
+        nodes = {node.member: node for node in self.plan.nodes if node.member not in self.result.failures}
+        checks = [check for check in self.topology.checks if check.ready and check.origin in nodes]
+        asked = {check.origin for check in checks}
+        quiet = [Action(ActionKind.START_MACHINE, name, Reason.REQUESTED) for name in nodes if name not in asked]
+        logins = {name: keys.login(self.plan.folders, node) for name, node in nodes.items()}
+        with ThreadPoolExecutor(max_workers=1) as other:
+            checking = other.submit(run_checks, checks, SshProber(self.place.guests, logins), self.monitor)
+            self.each(quiet, "login", lambda action: self.log_in(nodes[action.target]), workers=len(quiet))
+            self.result.outcomes = checking.result()
         for outcome in self.result.outcomes:
             if outcome.result is not Result.PASSED:
-                text = _('{node}: the check "{check}" does not pass: {seen}')
-                self.result.failures.setdefault(
-                    outcome.check.origin,
-                    LabctlError(
-                        text.format(node=outcome.check.origin, check=outcome.check.id, seen=outcome.seen),
-                        hint=f"labctl check {self.plan.lab}",
-                    ),
-                )
+                self.result.failures.setdefault(outcome.check.origin, self.not_ready(outcome))
+
+    def not_ready(self, outcome: Outcome) -> LabctlError:
+        """Return the error of a node whose ready check does not pass."""
+        text = _('{node}: the check "{check}" does not pass: {seen}')
+        node, check = outcome.check.origin, outcome.check.id
+        return LabctlError(text.format(node=node, check=check, seen=outcome.seen), hint=f"labctl check {self.plan.lab}")
 
     def log_in(self, node: PlannedNode) -> None:
         """Make a real login on a node."""

@@ -44,7 +44,8 @@ def render_identity(node: PlannedNode, keys: Keys) -> str:
 
 
 # No router advertisement and no other address: nothing on this link is routable, so a firewall exercise
-# cannot be walked around through it.
+# cannot be walked around through it. Addresses come from MACs that are unique on it: there is no duplicate to
+# wait for before the address can be used.
 MANAGEMENT_NETWORK = """\
 # Lien de gestion de labctl : ne pas modifier, l'assistance et les vérifications passent par lui.
 [Match]
@@ -55,6 +56,7 @@ RequiredForOnline=no
 
 [Network]
 LinkLocalAddressing=ipv6
+IPv6DuplicateAddressDetection=0
 IPv6AcceptRA=no
 LLMNR=no
 MulticastDNS=no
