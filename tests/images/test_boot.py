@@ -1,6 +1,5 @@
 """Every image is built, or reused, and really booted."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,22 +9,22 @@ from labctl.images.recipe import RECIPES
 from labctl.images.store import Image, ImageSpec, ImageStore
 from labctl.monitor import Silent
 from labctl.program import run
+from tests.homes import TEST_HOME
 from tests.images.machine import Machine, start_machine
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(1500)]
-HOME = Path(os.environ.get("LABCTL_HOME", "/var/lib/labctl"))  # images take minutes to build: those of the host serve
 DISK_GIB = 5
 
 
 @pytest.fixture(scope="module", params=sorted(RECIPES))
 def image(request: pytest.FixtureRequest) -> Image:
-    return ImageStore(HOME).ensure(ImageSpec(request.param), Silent())
+    return ImageStore(TEST_HOME).ensure(ImageSpec(request.param), Silent())
 
 
 @pytest.fixture(scope="module")
 def machine(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     folder = tmp_path_factory.mktemp("machine")
-    ImageStore(HOME).create_overlay(image, folder / "disk.qcow2", DISK_GIB)
+    ImageStore(TEST_HOME).create_overlay(image, folder / "disk.qcow2", DISK_GIB)
     with start_machine(folder / "disk.qcow2", folder) as machine:
         machine.wait()
         machine.ask("systemctl is-system-running --wait", check=False)

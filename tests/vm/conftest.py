@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-HOME = Path(os.environ.get("LABCTL_TEST_HOME", "/var/lib/labctl-test"))
+from tests.homes import TEST_HOME
+
 PREFIX = "t-"
 LAB = "dmz-test"
 LABCTL = Path(sys.executable).with_name("labctl")
@@ -55,8 +56,8 @@ def virsh(*words: str) -> str:
 @pytest.fixture(scope="session")
 def labctl() -> Installation:
     """Return the tests' own installation, without what an interrupted run left."""
-    HOME.mkdir(mode=0o711, exist_ok=True)
-    environment = {**os.environ, "LABCTL_HOME": str(HOME), "LABCTL_PREFIX": PREFIX, "LABCTL_LANG": "en"}
+    TEST_HOME.mkdir(mode=0o711, exist_ok=True)
+    environment = {**os.environ, "LABCTL_HOME": str(TEST_HOME), "LABCTL_PREFIX": PREFIX, "LABCTL_LANG": "en"}
     found = Installation(environment)
     found.run("down", "--all", "--yes")
     return found

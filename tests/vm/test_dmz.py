@@ -14,7 +14,8 @@ import pytest
 
 from labctl import ssh
 from labctl.lab.keys import write_secret
-from tests.vm.conftest import HOME, LAB, PREFIX, Installation, virsh
+from tests.homes import TEST_HOME
+from tests.vm.conftest import LAB, PREFIX, Installation, virsh
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(1800), pytest.mark.usefixtures("lab")]
 
@@ -111,7 +112,7 @@ def test_an_open_firewall_fails_the_negative_checks(labctl: Installation) -> Non
 
 
 def test_a_changed_host_key_is_refused(labctl: Installation) -> None:  # F-29, SEC-17
-    known = HOME / "labs" / LAB / "secrets" / "known_hosts"
+    known = TEST_HOME / "labs" / LAB / "secrets" / "known_hosts"
     right = known.read_bytes()
     keys = [line.split() for line in right.decode().splitlines()]
     turned = "".join(
@@ -128,7 +129,7 @@ def test_a_changed_host_key_is_refused(labctl: Installation) -> None:  # F-29, S
 
 
 def test_no_secret_is_in_any_command_line_or_run_artifact() -> None:  # SEC-15
-    secrets = HOME / "labs" / LAB / "secrets"
+    secrets = TEST_HOME / "labs" / LAB / "secrets"
     canaries = [
         "".join(path.read_text().splitlines()[1:3])
         for path in secrets.iterdir()
@@ -136,7 +137,7 @@ def test_no_secret_is_in_any_command_line_or_run_artifact() -> None:  # SEC-15
     ]
     assert len(canaries) == 5
     shown = subprocess.run(["ps", "axwwo", "args"], capture_output=True, text=True, check=True).stdout
-    artifacts = HOME / "labs" / LAB / "ansible"
+    artifacts = TEST_HOME / "labs" / LAB / "ansible"
     assert artifacts.stat().st_mode & 0o777 == 0o700
     shown += "".join(path.read_text(errors="replace") for path in artifacts.rglob("*") if path.is_file())
     assert not [canary for canary in canaries if canary in shown.replace("\n", "")]
@@ -167,7 +168,7 @@ def configuring(labctl: Installation) -> Iterator[subprocess.Popen[str]]:
 
 def children(pid: int) -> str:
     shown = subprocess.run(["ps", "axo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    return "\n".join(line for line in shown.splitlines() if str(HOME) in line and str(pid) != line.split()[0])
+    return "\n".join(line for line in shown.splitlines() if str(TEST_HOME) in line and str(pid) != line.split()[0])
 
 
 def test_ansible_dies_with_the_run_and_the_lock_with_it(labctl: Installation) -> None:  # F-05, F-07
@@ -220,5 +221,5 @@ def test_down_leaves_what_is_not_ours(labctl: Installation, tmp_path: Path) -> N
     finally:
         virsh("undefine", "t-dmz-test.foreign")
         virsh("net-undefine", "t-dmz-test.foreign")
-    assert not (HOME / "labs" / LAB).exists()
+    assert not (TEST_HOME / "labs" / LAB).exists()
     assert "nothing to remove" in labctl.run("down", LAB).stdout
