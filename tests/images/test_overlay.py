@@ -30,7 +30,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(base: Path, tmp_path: Path, monk
     program = tmp_path / "bin" / "qemu-img"
     program.parent.mkdir()
     program.write_text(
-        '#!/bin/sh\nfor last; do :; done\n: >"${10}"\necho "qemu-img: $last: No space left on device" >&2\nexit 1\n'
+        '#!/bin/sh\nfor last; do :; done\n: >"$9"\necho "qemu-img: $last: No space left on device" >&2\nexit 1\n'
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
