@@ -3,6 +3,7 @@
 import re
 from fractions import Fraction
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -116,13 +117,13 @@ IDS = st.lists(st.text(min_size=1, max_size=40).filter(make_slug), max_size=12, 
 
 
 @given(IDS, st.randoms())
-def test_slugs_are_safe_unique_and_independent_of_the_order(ids: list[str], random: st.DataObject) -> None:
+def test_slugs_are_safe_unique_and_independent_of_the_order(ids: list[str], random: Random) -> None:
     slugs = make_slugs(ids)
     assert {*slugs} == {*ids}
     assert len({*slugs.values()}) == len(ids)
     assert all(SLUG.fullmatch(slug) and len(slug) <= LONGEST_SLUG for slug in slugs.values())
     shuffled = list(ids)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]  Hypothesis gives a random.Random
+    random.shuffle(shuffled)
     assert make_slugs(shuffled) == slugs
 
 
@@ -135,7 +136,6 @@ def test_any_file_gives_students_or_problems(content: bytes) -> None:
         students = load_roster(path)
     except ProblemsFound as exc:
         assert exc.problems  # noqa: PT017  either outcome is right
-        assert exc.message
     else:
         assert students
         assert len({student.slug for student in students}) == len(students)
