@@ -9,28 +9,32 @@ from types import FrameType
 
 import click
 
+from labctl.classroom import ClassWish, LabResult, bring_up_labs, forecast, plan_labs
 from labctl.cli import show
 from labctl.cli.progress import choose_display
 from labctl.cli.typed import printable
 from labctl.cli.workplace import Accelerators, complete_labs, complete_topologies, open_workplace, split_owners
-from labctl.errors import ExitCode, LabctlError
+from labctl.errors import ExitCode, Interrupted, LabctlError
+from labctl.golden import find_golden
 from labctl.lab.checking import SshProber, run_checks
 from labctl.lab.configure import configure_again
 from labctl.lab.down import take_down
 from labctl.lab.estimate import estimate_seconds
 from labctl.lab.lock import is_held
 from labctl.lab.status import read_status
-from labctl.lab.up import Progressed, Stop, bring_up, failed_nodes
-from labctl.lab.workplace import shipped_catalogue
+from labctl.lab.up import Progressed, Stop, failed_nodes
+from labctl.lab.workplace import Workplace, shipped_catalogue
 from labctl.language import _, current_language, ngettext
-from labctl.plan.model import Plan
+from labctl.plan.model import ActionKind, Plan
+from labctl.roster import load_roster
 from labctl.shipped import shipped_folder
 from labctl.topology.load import find_topology, load_topology
 from labctl.topology.model import Check, Topology
 
 TOPOLOGY = click.argument("topology", metavar=_("TOPOLOGY"), shell_complete=complete_topologies)
-STUDENT = click.option(
-    "--student", metavar=_("NAMES"), default="demo", show_default=True, help=_("Owners of the labs, with commas.")
+STUDENT = click.option("--student", default="", help=_("Owners of the labs, with commas; `demo` by default."))
+CLASS = click.option(
+    "--class", "roster", type=click.Path(path_type=Path), help=_("A class list (CSV): one lab for each student.")
 )
 JSON = click.option("--json", "as_json", is_flag=True, help=_("Print JSON."))
 
@@ -69,43 +73,101 @@ def count_checks(count: int) -> str:
     return ngettext("{count} check", "{count} checks", count).format(count=count)
 
 
+def find_owners(student: str, roster: Path | None) -> tuple[str, ...]:
+    """Return the owners that --student and --class name, in order; `demo` where neither is given."""
+    owners = [one.slug for one in load_roster(roster)] if roster else []
+    if student or not owners:
+        owners += split_owners(student or "demo")
+    return tuple(dict.fromkeys(owners))
+
+
 @click.command(help=_("Show what `up` would do for each owner, and why. Nothing is written or changed."))
 @TOPOLOGY
 @STUDENT
+@CLASS
 @JSON
 @click.option("--detailed-exitcode", is_flag=True, help=_("Exit with 8 where something would change."))
-def plan(topology: str, student: str, as_json: bool, detailed_exitcode: bool) -> int:
+def plan(topology: str, student: str, roster: Path | None, as_json: bool, detailed_exitcode: bool) -> int:
     _path, loaded = load_named(topology)
-    pending = False
+    owners = find_owners(student, roster)
     with open_workplace() as place:
-        for owner in split_owners(student):
-            planned = place.plan(loaded, owner)
-            pending = pending or bool(planned.actions)
+        plans = plan_labs(place, loaded, owners)
+        for planned in plans:
             if as_json:
                 click.echo(planned.to_json())
-            else:
+            elif len(plans) == 1:
                 show.print_plan(planned, estimate_seconds(planned, place.store))
-    return ExitCode.CHANGES_PENDING if pending and detailed_exitcode else ExitCode.DONE
+        golden = find_golden(place, loaded)
+        new = [planned for planned in plans if planned.actions_of(ActionKind.CLONE_MACHINE)]
+        fits = forecast(place, loaded, len(new))
+    if not as_json:
+        show.print_class(plans, new, golden is not None, fits)
+    if fits and fits[0] < len(new):
+        return ExitCode.REFUSED
+    return ExitCode.CHANGES_PENDING if detailed_exitcode and any(one.actions for one in plans) else ExitCode.DONE
 
 
 @click.command(help=_("Bring up one lab per owner. Run it again at any time: it does what is missing."))
 @TOPOLOGY
 @STUDENT
+@CLASS
 @JSON
 @click.option("--replace", is_flag=True, help=_("Accept that changed machines are made anew and lose their disks."))
-def up(topology: str, student: str, as_json: bool, replace: bool) -> int:
+def up(topology: str, student: str, roster: Path | None, as_json: bool, replace: bool) -> int:
     path, loaded = load_named(topology)
-    stop = Stop()
+    wish = ClassWish(loaded, path, find_owners(student, roster), replace=replace)
+    with open_workplace() as place:
+        return carry_out(place, wish, as_json=as_json)
+
+
+@click.command(help=_("Bring a lab, or some of its machines, back to the golden state. What was done there is lost."))
+@click.argument("labs", nargs=-1, required=True, shell_complete=complete_labs)
+@click.option("--node", default="", help=_("Only these machines, with commas."))
+@JSON
+def reset(labs: Sequence[str], node: str, as_json: bool) -> int:
     codes = []
-    with open_workplace() as place, stop_politely(stop):
-        pace = Accelerators(place.home)
-        for owner in split_owners(student):
-            lab = f"{loaded.name}-{owner}"
-            estimate = estimate_seconds(place.plan(loaded, owner), place.store)
-            with choose_display(lab, as_json=as_json, estimate=estimate) as display:
-                planned, result = bring_up(place, loaded, path, owner, pace, display, stop, replace=replace)
-            codes.append(report_up(planned, result, as_json=as_json))
+    with open_workplace() as place:
+        for lab in labs:
+            topology = place.load_lab(lab)
+            nodes = choose_nodes(topology, node) or list(topology.nodes)
+            owner = lab.removeprefix(f"{topology.name}-")
+            wish = ClassWish(topology, place.folders(lab).topology, (owner,), reset=tuple(nodes))
+            codes.append(carry_out(place, wish, as_json=as_json))
     return worst(codes)
+
+
+def carry_out(place: Workplace, wish: ClassWish, *, as_json: bool) -> ExitCode:
+    """Bring up what was asked for, show it, and return the exit code."""
+    stop = Stop()
+    several = len(wish.owners) > 1
+    title = f"{wish.topology.name}-{wish.owners[0]}"
+    if several:
+        title = _("{topology}: {count} labs").format(topology=wish.topology.name, count=len(wish.owners))
+    estimate = None if several else estimate_seconds(plan_labs(place, wish.topology, wish.owners)[0], place.store)
+    with stop_politely(stop), choose_display(title, as_json=as_json, estimate=estimate) as display:
+        results = bring_up_labs(place, wish, Accelerators(place.home), display, stop)
+    interrupted = [result.error for result in results if isinstance(result.error, Interrupted)]
+    if interrupted or (len(results) == 1 and results[0].error):
+        raise (interrupted[0] if interrupted else results[0].error or LabctlError(""))
+    codes = [report_lab(result, as_json=as_json) for result in results]
+    if several and not as_json:
+        ready = sum(result.ready for result in results)
+        click.echo(_("{ready} of {total} labs ready").format(ready=ready, total=len(results)))
+    return worst(codes)
+
+
+def report_lab(result: LabResult, *, as_json: bool) -> ExitCode:
+    """Print what one lab reached; return its exit code."""
+    if result.plan is not None and result.progress is not None:
+        return report_up(result.plan, result.progress, as_json=as_json)
+    message = result.error.message if result.error else ""
+    if as_json:
+        click.echo(json.dumps({"type": "result", "owner": result.owner, "error": message}))
+    else:
+        click.secho(f"✘ {result.owner}: {message}", err=True, fg="red")
+        if result.error and result.error.hint:
+            click.echo("  " + _("Try: {hint}").format(hint=result.error.hint), err=True)
+    return ExitCode.FAILED
 
 
 def report_up(planned: Plan, result: Progressed, *, as_json: bool) -> ExitCode:

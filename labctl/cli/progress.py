@@ -25,7 +25,8 @@ def step_name(step: str) -> str:
     """Return a step's name for people; a tool's name is its own."""
     names = {
         "network": _("network"), "create": _("create"), "boot": _("boot"), "configure": _("configure"),
-        "login": _("log in"), "check": _("check"), "remove": _("remove"),
+        "login": _("log in"), "clone": _("clone"), "resume": _("resume"), "personalise": _("personalise"),
+        "freeze": _("freeze"), "check": _("check"), "remove": _("remove"),
     }  # fmt: skip
     return names.get(step, step)
 

@@ -37,6 +37,7 @@ def action_name(kind: ActionKind) -> str:
         ActionKind.REMOVE_NETWORK: _("remove the network"),
         ActionKind.CREATE_NETWORK: _("create the network"),
         ActionKind.CREATE_MACHINE: _("create the machine"),
+        ActionKind.CLONE_MACHINE: _("clone the machine"),
         ActionKind.START_MACHINE: _("start the machine"),
         ActionKind.CONFIGURE: _("configure"),
     }[kind]
@@ -70,7 +71,7 @@ def print_plan(plan: Plan, seconds: float | None) -> None:
         table.add_column(heading)
     for action in plan.actions:
         loses = action.kind is ActionKind.REMOVE_DOMAIN or (
-            action.kind is ActionKind.CREATE_MACHINE and action.reason is Reason.CHANGED
+            action.kind in {ActionKind.CREATE_MACHINE, ActionKind.CLONE_MACHINE} and action.reason is Reason.CHANGED
         )
         why = reason_name(action.reason) + (" — " + _("its disk will be lost") if loses else "")
         table.add_row(action_name(action.kind), action.target, why, style="red" if loses else None)
@@ -84,6 +85,18 @@ def print_plan(plan: Plan, seconds: float | None) -> None:
         click.echo(_("no estimate yet: this was never done on this host"))
     else:
         click.echo(_("estimate from this host's past: {time}").format(time=clock(seconds)))
+
+
+def print_class(plans: Sequence[Plan], new: Sequence[Plan], built: bool, fits: tuple[int, int] | None) -> None:
+    """Print what a class needs: whether the golden lab is there, and how many of its new labs fit in memory."""
+    if new and not built:
+        click.echo(_("the golden lab {id} is built first; labs are cloned from it").format(id=new[0].golden))
+    if len(plans) > 1:
+        text = _("{count} labs, {new} of them with machines to clone")
+        click.echo(text.format(count=len(plans), new=len(new)))
+    if fits and new:
+        text = _("{wanted} wanted, {fits} fit: each takes about {need} MiB of memory")
+        click.echo(text.format(wanted=len(new), fits=fits[0], need=fits[1] >> 20))
 
 
 def print_next(lab: str) -> None:

@@ -230,3 +230,7 @@ class ImageStore:
         with hold(self.folder / ".use", shared=True):
             self.check(image)
             overlay.create_overlay(image.path, path, size_gib)
+
+    def create_overlay_on(self, disk: Path, path: Path, size_gib: int) -> None:
+        """Create the disk of a clone on a frozen disk, which never changes."""
+        overlay.create_overlay(disk, path, size_gib)

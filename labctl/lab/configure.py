@@ -12,7 +12,7 @@ from labctl.topology.model import Topology
 
 
 def configure_again(place: Workplace, lab: str, topology: Topology, nodes: Sequence[str], monitor: Monitor) -> Report:
-    """Return what one run of all services did on the nodes given; their marks follow the result."""
+    """Return what one run of all services did on the nodes given and mark those that ended well."""
     with hold_lab(place.home, lab, "configure"):
         place.store.add_event(lab, who(), "configure", ", ".join(nodes))
         layout = place.layout(lab, topology)
@@ -22,6 +22,6 @@ def configure_again(place: Workplace, lab: str, topology: Topology, nodes: Seque
         roles = place.playbooks / "roles"
         report = place.configurator.configure(layout.folders.ansible, plays, inventory, roles, monitor, limit=nodes)
         for node in chosen:
-            done = report.nodes[node.member].succeeded
-            place.machines.mark_configured(node.name, lab, node.tag.configured if done else "")
+            if report.nodes[node.member].succeeded:
+                place.machines.mark_configured(node.name, lab, node.tag.configured)
         return report

@@ -9,6 +9,8 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
+from labctl.hypervisor.agent import Ended
+from labctl.hypervisor.door import Versions
 from labctl.images.store import Image, ImageSpec
 from labctl.monitor import Monitor
 from labctl.plan.observed import Observed
@@ -30,6 +32,16 @@ class Machines(Protocol):
     def wait_agent(self, name: str, deadline: float) -> None: ...
 
 
+class Freezer(Protocol):
+    """The same hypervisor, for memory: saved, restored under another name, and reached without a network."""
+
+    def suspend_domain(self, name: str, lab: str) -> None: ...
+    def save_domain(self, name: str, lab: str, path: Path) -> None: ...
+    def restore_domain(self, saved: Path, xml: str, name: str, *, running: bool) -> None: ...
+    def guest_exec(self, name: str, lab: str, argv: Sequence[str], stdin: bytes = b"", *, deadline: float) -> Ended: ...
+    def versions(self) -> Versions: ...
+
+
 class Images(Protocol):
     """The store of disk images."""
 
@@ -41,6 +53,7 @@ class Images(Protocol):
     def select(self, word: str) -> tuple[Image, ...]: ...
     def remove(self, image: Image, in_use: Sequence[Path]) -> None: ...
     def create_overlay(self, image: Image, path: Path, size_gib: int) -> None: ...
+    def create_overlay_on(self, disk: Path, path: Path, size_gib: int) -> None: ...
 
 
 class Guests(Protocol):

@@ -11,6 +11,11 @@ def boot_work(machines: int) -> str:
     return f"boot:{machines}"
 
 
+def clone_work(machines: int) -> str:
+    """Return the kind of work of cloning so many machines side by side."""
+    return f"clone:{machines}"
+
+
 def configure_work(topology: str) -> str:
     """Return the kind of work of configuring a topology's machines."""
     return f"configure:{topology}"
@@ -28,6 +33,8 @@ def kinds_of_work(plan: Plan) -> dict[str, int]:
         work[IMAGE] = images
     if starts := len(plan.actions_of(ActionKind.START_MACHINE)):
         work[boot_work(starts)] = 1
+    if clones := len(plan.actions_of(ActionKind.CLONE_MACHINE)):
+        work[clone_work(clones)] = 1
     if plan.actions_of(ActionKind.CONFIGURE):
         work[configure_work(plan.topology)] = 1
     work[gate_work(plan.topology)] = 1

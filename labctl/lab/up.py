@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from labctl.checks.model import Outcome, Result
@@ -14,11 +15,14 @@ from labctl.errors import Interrupted, LabctlError, Refused
 from labctl.lab import keys
 from labctl.lab.checking import SshProber, run_checks
 from labctl.lab.console_log import read_console_tail
-from labctl.lab.estimate import IMAGE, boot_work, configure_work, gate_work
+from labctl.lab.estimate import IMAGE, boot_work, clone_work, configure_work, gate_work
+from labctl.lab.frozen import Frozen
 from labctl.lab.lock import hold_lab, who
+from labctl.lab.thaw import Mould
 from labctl.lab.workplace import Workplace
 from labctl.language import _
 from labctl.monitor import Event, Monitor, Progress
+from labctl.plan.converge import reset_nodes
 from labctl.plan.model import Action, ActionKind, Plan, PlannedNode, Reason
 from labctl.playbook import NodeReport
 from labctl.render.identity import Keys, render_identity
@@ -70,25 +74,46 @@ class Stop:
             raise Interrupted(text, hint=_("type the same command again to continue"))
 
 
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for: a topology, the file it was read from, and the owner of the lab.
+
+    Machines are cloned from `golden` where it is given, else built; those named in `reset` are cloned
+    anew; `replace` accepts that changed ones lose their disks.
+    """
+
+    topology: Topology
+    source: Path
+    owner: str
+    golden: Frozen | None = None
+    replace: bool = False
+    reset: tuple[str, ...] = ()
+
+    @property
+    def lab(self) -> str:
+        """Return the name of the lab."""
+        return f"{self.topology.name}-{self.owner}"
+
+
 @dataclass
 class Ascent:
     """One run of `up` on one lab."""
 
     place: Workplace
-    topology: Topology
-    source: Path
+    wish: Wish
     plan: Plan
     pace: Callable[[Path], Pace]
     monitor: Monitor
     stop: Stop
     result: Progressed = field(default_factory=Progressed)
+    secrets: dict[str, Keys] = field(default_factory=dict)
 
     def run(self) -> Progressed:
         """Do the plan's actions and the gate; a node that fails does not hold back the others."""
         start = time.monotonic()
         self.result.changed = bool(self.plan.actions)
-        for step in (self.build_images, self.remove_old, self.create_networks, self.create_machines, self.boot,
-                     self.configure, self.gate):  # fmt: skip
+        for step in (self.build_images, self.remove_old, self.create_networks, self.create_machines,
+                     self.clone_machines, self.boot, self.configure, self.gate):  # fmt: skip
             self.stop.raise_if_asked(self.plan.lab)
             step()
         self.place.store.close_intents(self.plan.lab)
@@ -130,11 +155,10 @@ class Ascent:
             folders.serial_log("x").parent,
         ):
             folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-        secrets = keys.ensure_keys(folders, self.plan.lab, self.plan.nodes)
-        actions = self.plan.actions_of(ActionKind.CREATE_MACHINE)
-        self.each(actions, "create", lambda action: self.create_machine(action, secrets))
+        self.secrets = keys.ensure_keys(folders, self.plan.lab, self.plan.nodes)
+        self.each(self.plan.actions_of(ActionKind.CREATE_MACHINE), "create", self.create_machine)
 
-    def create_machine(self, action: Action, secrets: dict[str, Keys]) -> None:
+    def create_machine(self, action: Action) -> None:
         """Make one machine: identity, overlay, definition, in this order, so that a defined machine is whole."""
         node = self.plan.node(action.target)
         folders = self.plan.folders
@@ -148,13 +172,48 @@ class Ascent:
             self.place.machines.remove_domain(node.name, self.plan.lab)
             self.place.images.check(image)
             identity = folders.identity(node.member)
-            keys.write_secret(identity, render_identity(node, secrets[node.member]).encode())
+            keys.write_secret(identity, render_identity(node, self.secrets[node.member]).encode())
             self.place.give_to_qemu(identity)
             self.place.images.create_overlay(image, folders.disk(node.member), node.disk)
             self.place.give_to_qemu(folders.disk(node.member))
             networks = {network.member: network for network in self.plan.networks}
             xml = render_domain(node, networks, folders, self.pace(image.path).accelerator)
             self.place.machines.define_domain(xml)
+
+    def clone_machines(self) -> None:
+        """Make clones that wait, let all nodes of the lab run on together, then give each what is its own."""
+        actions = self.plan.actions_of(ActionKind.CLONE_MACHINE)
+        golden = self.wish.golden
+        if not actions or golden is None:
+            return
+        golden.check()
+        networks = {network.member: network for network in self.plan.networks}
+        pace = self.pace(golden.disk(actions[0].target))
+        mould = Mould(self.place, golden, networks, self.plan.folders, pace.accelerator)
+        with self.timed(clone_work(len(actions))):
+            self.each(actions, "clone", lambda action: self.clone_machine(action, mould))
+            for step, act in (("resume", self.resume_machine), ("personalise", self.personalise_machine)):
+                alive = [action for action in actions if action.target not in self.result.failures]
+                self.each(alive, step, partial(act, mould, pace.factor), workers=len(alive))
+
+    def clone_machine(self, action: Action, mould: Mould) -> None:
+        """Make one clone; say so where its memory cannot be used here and it will boot instead."""
+        node = self.plan.node(action.target)
+        with self.intent(action):
+            if not mould.cast(node, self.secrets[node.member]):
+                self.tell(node.member, "clone", Progress.RUNNING, _("its memory does not fit this host: cold boot"))
+
+    def resume_machine(self, _mould: Mould, factor: float, action: Action) -> None:
+        """Let a clone run on, or boot, and wait for its agent."""
+        node = self.plan.node(action.target)
+        self.place.machines.start_domain(node.name, self.plan.lab)
+        self.place.machines.wait_agent(node.name, BOOT_DEADLINE * factor)
+
+    def personalise_machine(self, mould: Mould, factor: float, action: Action) -> None:
+        """Give a clone its own keys, time and leases; only then does it count as made."""
+        node = self.plan.node(action.target)
+        mould.personalise(node, self.secrets[node.member], LOGIN_DEADLINE * factor)
+        self.place.machines.mark_configured(node.name, self.plan.lab, node.tag.configured)
 
     def boot(self) -> None:
         """Start what does not run, and wait until each answers a login."""
@@ -183,7 +242,7 @@ class Ascent:
         if not targets:
             return
         folders = self.plan.folders
-        inventory = render_inventory(self.plan, self.topology, keys.access(folders))
+        inventory = render_inventory(self.plan, self.wish.topology, keys.access(folders))
         plays = render_plays(self.plan.node(target).wave for target in targets)
         intents = ", ".join(targets)
         work = self.timed(configure_work(self.plan.topology))
@@ -211,7 +270,7 @@ class Ascent:
     def pass_gate(self) -> None:
         """Log in on every node and run the ready checks, side by side; asking a node for its checks is a login too."""
         nodes = {node.member: node for node in self.plan.nodes if node.member not in self.result.failures}
-        checks = [check for check in self.topology.checks if check.ready and check.origin in nodes]
+        checks = [check for check in self.wish.topology.checks if check.ready and check.origin in nodes]
         asked = {check.origin for check in checks}
         quiet = [Action(ActionKind.START_MACHINE, name, Reason.REQUESTED) for name in nodes if name not in asked]
         logins = {name: keys.login(self.plan.folders, node) for name, node in nodes.items()}
@@ -276,7 +335,7 @@ def refuse_losses(plan: Plan) -> None:
     losses = [
         action.target
         for action in plan.actions
-        if (action.kind is ActionKind.CREATE_MACHINE and action.reason is Reason.CHANGED)
+        if (action.kind in {ActionKind.CREATE_MACHINE, ActionKind.CLONE_MACHINE} and action.reason is Reason.CHANGED)
         or action.kind is ActionKind.REMOVE_DOMAIN
     ]
     if losses:
@@ -285,28 +344,21 @@ def refuse_losses(plan: Plan) -> None:
 
 
 def bring_up(
-    place: Workplace,
-    topology: Topology,
-    source: Path,
-    owner: str,
-    pace: Callable[[Path], Pace],
-    monitor: Monitor,
-    stop: Stop,
-    *,
-    replace: bool = False,
+    place: Workplace, wish: Wish, pace: Callable[[Path], Pace], monitor: Monitor, stop: Stop
 ) -> tuple[Plan, Progressed]:
     """Bring one lab up, from whatever is there, and return its plan with what became of each node."""
-    lab = f"{topology.name}-{owner}"
-    with hold_lab(place.home, lab, "up"):
-        plan = place.plan(topology, owner)
-        if not replace:
+    verb = "reset" if wish.reset else "up"
+    with hold_lab(place.home, wish.lab, verb):
+        plan = place.plan(wish.topology, wish.owner, wish.golden.id if wish.golden else "")
+        if not wish.replace:
             refuse_losses(plan)
+        plan = reset_nodes(plan, wish.reset) if wish.reset else plan
         plan.folders.top.mkdir(mode=0o711, parents=True, exist_ok=True)
-        if source != plan.folders.topology:
-            shutil.copyfile(source, plan.folders.topology)
-        place.store.add_event(lab, who(), "up", f"{len(plan.actions)} actions")
-        result = Ascent(place, topology, source, plan, pace, monitor, stop).run()
-        place.store.add_event(lab, who(), "up ended", summarise(plan, result))
+        if wish.source != plan.folders.topology:
+            shutil.copyfile(wish.source, plan.folders.topology)
+        place.store.add_event(wish.lab, who(), verb, ", ".join(wish.reset) or f"{len(plan.actions)} actions")
+        result = Ascent(place, wish, plan, pace, monitor, stop).run()
+        place.store.add_event(wish.lab, who(), f"{verb} ended", summarise(plan, result))
         return plan, result
 
 

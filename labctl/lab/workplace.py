@@ -8,10 +8,11 @@ from pathlib import Path
 
 from labctl import playbook, ssh
 from labctl.errors import LabctlError
+from labctl.hypervisor.door import Hypervisor
 from labctl.images.recipe import RECIPES
 from labctl.images.store import ImageSpec, ImageStore
 from labctl.lab import keys
-from labctl.lab.doors import Configurator, Guests, Images, Machines
+from labctl.lab.doors import Configurator, Freezer, Guests, Images, Machines
 from labctl.language import _
 from labctl.plan.lab import Setting, plan_lab
 from labctl.plan.model import Folders, Plan, PlannedImage
@@ -37,6 +38,7 @@ class Workplace:
     uri: str
     prefix: str
     machines: Machines
+    freezer: Freezer
     images: Images
     guests: Guests
     configurator: Configurator
@@ -45,7 +47,7 @@ class Workplace:
     playbooks: Path
 
     @classmethod
-    def open(cls, machines: Machines, environment: Mapping[str, str]) -> "Workplace":
+    def open(cls, machines: Hypervisor, environment: Mapping[str, str]) -> "Workplace":
         """Return the installation that LABCTL_HOME, LABCTL_URI, LABCTL_PREFIX and LABCTL_MIRROR describe."""
         home = home_folder(environment)
         playbooks = shipped_folder("playbooks")
@@ -55,6 +57,7 @@ class Workplace:
             uri=environment.get("LABCTL_URI", DEFAULT_URI),
             prefix=environment.get("LABCTL_PREFIX", ""),
             machines=machines,
+            freezer=machines,
             images=ImageStore(home, environment.get("LABCTL_MIRROR", "")),
             guests=ssh,
             configurator=playbook,
@@ -86,10 +89,13 @@ class Workplace:
             raise LabctlError(text, hint="labctl status")
         return Folders(self.home / "labs" / lab)
 
-    def plan(self, topology: Topology, owner: str) -> Plan:
-        """Return the plan of a lab from the host as it is now; nothing is written."""
+    def plan(self, topology: Topology, owner: str, golden: str = "") -> Plan:
+        """Return the plan of a lab from the host as it is now; nothing is written.
+
+        With the id of a golden lab, machines are cloned from it; without, they are built and configured.
+        """
         observed = self.observe(f"{topology.name}-{owner}")
-        return plan_lab(topology, owner, self.catalogue, observed, self.setting)
+        return plan_lab(topology, owner, self.catalogue, observed, self.setting, golden=golden)
 
     def spec(self, image: PlannedImage) -> ImageSpec:
         """Return what the image store calls a planned image."""

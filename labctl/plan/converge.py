@@ -1,10 +1,11 @@
 """Compares a planned lab with the observed host and gives the actions between them, each with its reason."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 
 from labctl.errors import Refused
 from labctl.language import _
-from labctl.plan.model import Action, ActionKind, Folders, Plan, PlannedNetwork, PlannedNode, Reason
+from labctl.plan.model import Action, ActionKind, Plan, PlannedNetwork, PlannedNode, Reason
 from labctl.plan.observed import DomainState, Observed, SeenDomain, SeenNetwork
 
 STATE_REASONS = {
@@ -23,14 +24,10 @@ def converge(plan: Plan, observed: Observed) -> tuple[Action, ...]:
     networks = {network.name: network for network in observed.networks}
     refuse_foreign(plan, observed)
     return (
-        *missing_images(plan, domains, observed),
+        *(() if plan.golden else missing_images(plan, domains, observed)),
         *removals(plan, observed),
         *(action for network in plan.networks for action in network_actions(network, networks.get(network.name))),
-        *(
-            action
-            for node in plan.nodes
-            for action in machine_actions(node, domains.get(node.name), plan.folders, observed)
-        ),
+        *(action for node in plan.nodes for action in machine_actions(node, domains.get(node.name), plan, observed)),
         *(action for node in plan.nodes for action in service_actions(node, domains.get(node.name), plan, observed)),
     )
 
@@ -63,7 +60,7 @@ def missing_images(plan: Plan, domains: dict[str, SeenDomain], observed: Observe
     asked: set[tuple[str, tuple[str, ...]]] = set()
     for node in plan.nodes:
         kept = domains.get(node.name)
-        if node.image.key in observed.images | asked or (kept and not must_create(node, kept, plan.folders, observed)):
+        if node.image.key in observed.images | asked or (kept and not must_create(node, kept, plan, observed)):
             continue
         asked.add(node.image.key)
         yield Action(ActionKind.BUILD_IMAGE, str(node.image), Reason.MISSING)
@@ -92,23 +89,25 @@ def network_actions(network: PlannedNetwork, seen: SeenNetwork | None) -> Iterat
         yield Action(ActionKind.CREATE_NETWORK, network.member, Reason.INACTIVE)
 
 
-def must_create(node: PlannedNode, seen: SeenDomain | None, folders: Folders, observed: Observed) -> Reason | None:
+def must_create(node: PlannedNode, seen: SeenDomain | None, plan: Plan, observed: Observed) -> Reason | None:
     """Return why the machine must be made (again), None if what exists can be kept."""
     if seen is None:
         return Reason.MISSING
     if seen.tag is not None and seen.tag.spec != node.tag.spec:
         return Reason.CHANGED
-    if str(folders.disk(node.member)) not in observed.files:
+    if plan.golden and seen.tag is not None and not seen.tag.configured:
+        return Reason.NOT_CONFIGURED  # a clone that a crash left without its own keys: nobody has worked on it
+    if str(plan.folders.disk(node.member)) not in observed.files:
         return Reason.DISK_MISSING
     return None
 
 
-def machine_actions(
-    node: PlannedNode, seen: SeenDomain | None, folders: Folders, observed: Observed
-) -> Iterator[Action]:
-    """Yield what one machine needs before it can be configured."""
-    reason = must_create(node, seen, folders, observed)
-    if reason is not None:
+def machine_actions(node: PlannedNode, seen: SeenDomain | None, plan: Plan, observed: Observed) -> Iterator[Action]:
+    """Yield what one machine needs before it can be configured; a clone is born running and configured."""
+    reason = must_create(node, seen, plan, observed)
+    if reason is not None and plan.golden:
+        yield Action(ActionKind.CLONE_MACHINE, node.member, reason)
+    elif reason is not None:
         yield Action(ActionKind.CREATE_MACHINE, node.member, reason)
         yield Action(ActionKind.START_MACHINE, node.member, Reason.NEW)
     elif seen is not None and seen.state is not DomainState.RUNNING:
@@ -117,9 +116,23 @@ def machine_actions(
 
 def service_actions(node: PlannedNode, seen: SeenDomain | None, plan: Plan, observed: Observed) -> Iterator[Action]:
     """Yield the configuration of one node where it is new, was never finished, or where its services changed."""
-    if must_create(node, seen, plan.folders, observed) is not None:
-        yield Action(ActionKind.CONFIGURE, node.member, Reason.NEW)
+    if must_create(node, seen, plan, observed) is not None:
+        if not plan.golden:
+            yield Action(ActionKind.CONFIGURE, node.member, Reason.NEW)
     elif seen is not None and seen.tag is not None and not seen.tag.configured:
         yield Action(ActionKind.CONFIGURE, node.member, Reason.NOT_CONFIGURED)
     elif seen is not None and seen.tag is not None and seen.tag.configured != node.tag.configured:
         yield Action(ActionKind.CONFIGURE, node.member, Reason.SERVICES_CHANGED)
+
+
+def reset_nodes(plan: Plan, nodes: Collection[str]) -> Plan:
+    """Return the plan of a lab in which these nodes are cloned anew, whatever they are now."""
+    kept = [
+        action
+        for action in plan.actions
+        if action.target not in nodes or action.kind in {ActionKind.CREATE_NETWORK, ActionKind.REMOVE_NETWORK}
+    ]
+    clones = [
+        Action(ActionKind.CLONE_MACHINE, node.member, Reason.REQUESTED) for node in plan.nodes if node.member in nodes
+    ]
+    return replace(plan, actions=(*kept, *clones))

@@ -43,13 +43,18 @@ class Setting:
         return Folders(self.home / "labs" / lab)
 
 
-def plan_lab(topology: Topology, owner: str, catalogue: Catalogue, observed: Observed, setting: Setting) -> Plan:
-    """Return the plan of the lab of one owner. Raises Refused where a foreign object has one of its names."""
+def plan_lab(
+    topology: Topology, owner: str, catalogue: Catalogue, observed: Observed, setting: Setting, *, golden: str = ""
+) -> Plan:
+    """Return the plan of the lab of one owner, cloned from a golden lab where its id is given.
+
+    Raises Refused where a foreign object has one of its names.
+    """
     lab = f"{topology.name}-{owner}"
     base = Tag(lab=lab, topology=topology.name, owner=owner, member="", spec="")
     networks = plan_networks(topology, base, observed, setting)
     nodes = plan_nodes(topology, base, networks, catalogue, setting)
-    plan = Plan(lab, topology.name, owner, setting.folders(lab), networks, nodes, actions=())
+    plan = Plan(lab, topology.name, owner, setting.folders(lab), networks, nodes, actions=(), golden=golden)
     return replace(plan, actions=converge(plan, observed))
 
 

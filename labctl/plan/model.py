@@ -27,6 +27,7 @@ class ActionKind(StrEnum):
     REMOVE_NETWORK = "remove network"
     CREATE_NETWORK = "create network"
     CREATE_MACHINE = "create machine"
+    CLONE_MACHINE = "clone machine"
     START_MACHINE = "start machine"
     CONFIGURE = "configure"
 
@@ -165,7 +166,10 @@ class Folders:
 
 @dataclass(frozen=True)
 class Plan:
-    """One lab: what it will be (`networks`, `nodes`) and how to get there (`actions`, in order)."""
+    """One lab: what it will be (`networks`, `nodes`) and how to get there (`actions`, in order).
+
+    `golden` is the id of the golden lab that its machines are cloned from, empty where they are built.
+    """
 
     lab: str
     topology: str
@@ -174,6 +178,7 @@ class Plan:
     networks: tuple[PlannedNetwork, ...]
     nodes: tuple[PlannedNode, ...]
     actions: tuple[Action, ...]
+    golden: str = ""
 
     def actions_of(self, kind: ActionKind) -> tuple[Action, ...]:
         """Return the actions of one kind, in order."""

@@ -16,7 +16,7 @@ from labctl import ssh
 from labctl.hypervisor.accelerator import probe_accelerator
 from labctl.lab import keys
 from labctl.lab.down import take_down
-from labctl.lab.up import Pace, Stop, bring_up
+from labctl.lab.up import Pace, Stop, Wish, bring_up
 from labctl.lab.workplace import Workplace
 from labctl.monitor import Event, Progress, Silent
 from labctl.plan.model import Plan, PlannedNode
@@ -75,7 +75,7 @@ def time_up(place: Workplace, topology: Topology, path: Path, watch: Stopwatch) 
     for node in place.plan(topology, OWNER).nodes:
         place.images.ensure(place.spec(node.image), Silent())
     start = time.perf_counter()
-    plan, result = bring_up(place, topology, path, OWNER, lambda image: pace(place, image), watch, Stop())
+    plan, result = bring_up(place, Wish(topology, path, OWNER), lambda image: pace(place, image), watch, Stop())
     if result.failures:
         raise next(iter(result.failures.values()))
     return time.perf_counter() - start, plan

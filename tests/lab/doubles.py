@@ -11,6 +11,9 @@ from xml.etree import ElementTree
 
 from labctl import playbook
 from labctl.errors import DeadlineMissed, LabctlError
+from labctl.hypervisor.agent import Ended
+from labctl.hypervisor.door import Versions
+from labctl.hypervisor.saved_state import Compression, SavedState, StateNotUsable, write_header
 from labctl.images.store import Image, ImageSpec
 from labctl.lab.workplace import Workplace
 from labctl.monitor import Monitor
@@ -50,6 +53,9 @@ class World:
         self.domains: dict[str, SeenDomain] = {}
         self.networks: dict[str, SeenNetwork] = {}
         self.silent: set[str] = set()
+        self.xml: dict[str, str] = {}
+        self.personal: set[str] = set()
+        self.cold = False  # whether saved memory is refused
         self.closed = False  # whether every probe is refused
 
 
@@ -88,6 +94,7 @@ class Machines:
         self.fault.count()
         root = ElementTree.fromstring(xml)
         name = root.findtext("name", "")
+        self.world.xml[name] = xml
         self.world.domains[name] = SeenDomain(name, root.findtext("uuid", ""), DomainState.STOPPED, tag=parse_tag(xml))
         self.fault.count()
 
@@ -119,6 +126,52 @@ class Machines:
     def own(self, seen: SeenDomain | SeenNetwork | None, lab: str) -> None:
         """Assert what the door checks: nothing foreign is touched."""
         assert seen is None or (seen.tag is not None and seen.tag.lab == lab), f"touched {seen}"
+
+
+class Freezer(Machines):
+    """The same hypervisor, for memory."""
+
+    def suspend_domain(self, name: str, lab: str) -> None:
+        self.fault.count()
+        self.own(self.world.domains[name], lab)
+        self.world.domains[name] = replace(self.world.domains[name], state=DomainState.PAUSED)
+
+    def save_domain(self, name: str, lab: str, path: Path) -> None:
+        self.fault.count()
+        self.own(self.world.domains[name], lab)
+        state = SavedState(2, False, Compression.RAW, self.world.xml[name], "", 0)
+        path.write_bytes(write_header(state.with_xml(self.world.xml[name])))
+        self.world.domains[name] = replace(self.world.domains[name], state=DomainState.STOPPED)
+        self.fault.count()
+
+    def restore_domain(self, saved: Path, xml: str, name: str, *, running: bool) -> None:
+        assert saved.exists()
+        if self.world.cold:
+            raise StateNotUsable(name)
+        self.define_domain(xml)
+        state = DomainState.RUNNING if running else DomainState.PAUSED
+        self.world.domains[name] = replace(self.world.domains[name], state=state)
+        self.fault.count()
+
+    def guest_exec(
+        self,
+        name: str,
+        lab: str,
+        argv: Sequence[str],  # noqa: ARG002
+        stdin: bytes = b"",
+        *,
+        deadline: float,  # noqa: ARG002
+    ) -> Ended:
+        self.fault.count()
+        self.own(self.world.domains[name], lab)
+        assert self.world.domains[name].state is DomainState.RUNNING
+        if b"ssh_host_ed25519_key" in stdin:
+            self.world.personal.add(name)
+        self.fault.count()
+        return Ended(0, b"")
+
+    def versions(self) -> Versions:
+        return Versions("1", "1")
 
 
 class Images:
@@ -156,6 +209,12 @@ class Images:
     def create_overlay(self, image: Image, path: Path, size_gib: int) -> None:  # noqa: ARG002
         self.fault.count()
         path.write_text("overlay")
+        self.fault.count()
+
+    def create_overlay_on(self, disk: Path, path: Path, size_gib: int) -> None:  # noqa: ARG002
+        self.fault.count()
+        assert disk.exists()
+        path.write_text("clone")
         self.fault.count()
 
 
@@ -215,7 +274,15 @@ def make_place(home: Path, world: World, fault: Fault | None = None, broken: fro
     home.mkdir(exist_ok=True)
     (home / "labs").mkdir(exist_ok=True)
     return Workplace(
-        home=home, uri="", prefix="", machines=Machines(world, counted), images=Images(home, counted),
-        guests=Guests(world, counted), configurator=Configurator(counted, broken), store=Store(home),
-        catalogue=catalogue(), playbooks=Path(playbook.__file__).parent.parent / "playbooks",
-    )  # fmt: skip
+        home=home,
+        uri="",
+        prefix="",
+        machines=Machines(world, counted),
+        freezer=Freezer(world, counted),
+        images=Images(home, counted),
+        guests=Guests(world, counted),
+        configurator=Configurator(counted, broken),
+        store=Store(home),
+        catalogue=catalogue(),
+        playbooks=Path(playbook.__file__).parent.parent / "playbooks",
+    )

@@ -10,7 +10,7 @@ from labctl.errors import Busy, Interrupted, Refused
 from labctl.lab.down import take_down
 from labctl.lab.lock import hold_lab
 from labctl.lab.status import NodeState, read_status
-from labctl.lab.up import Pace, Progressed, Stop, bring_up
+from labctl.lab.up import Pace, Progressed, Stop, Wish, bring_up
 from labctl.lab.workplace import Workplace
 from labctl.monitor import Silent
 from labctl.plan.model import Plan
@@ -25,9 +25,8 @@ LAB = "small-alice"
 
 def up(place: Workplace, *, replace_changed: bool = False, source: Path = SMALL) -> tuple[Plan, Progressed]:
     topology = load_topology(source, catalogue())
-    return bring_up(
-        place, topology, source, "alice", lambda _image: Pace("tcg", 1.0), Silent(), Stop(), replace=replace_changed
-    )
+    wish = Wish(topology, source, "alice", replace=replace_changed)
+    return bring_up(place, wish, lambda _image: Pace("tcg", 1.0), Silent(), Stop())
 
 
 def goal(world: World) -> tuple[list[str], list[str]]:
@@ -169,7 +168,7 @@ def test_a_polite_stop_ends_between_two_steps_and_the_next_run_goes_on(tmp_path:
     topology = load_topology(SMALL, catalogue())
     place = make_place(tmp_path, world)
     with pytest.raises(Interrupted):
-        bring_up(place, topology, SMALL, "alice", lambda _image: Pace("tcg", 1.0), Silent(), stop)
+        bring_up(place, Wish(topology, SMALL, "alice"), lambda _image: Pace("tcg", 1.0), Silent(), stop)
     up(place)
     assert goal(world) == WHOLE
 

@@ -1,0 +1,163 @@
+"""Golden labs: a topology built, configured and checked once, then frozen; labs are cloned from it in seconds."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from labctl.checks.model import Outcome, Result
+from labctl.errors import LabctlError, Refused
+from labctl.images.overlay import chain, find_disks
+from labctl.lab.checking import SshProber, run_checks
+from labctl.lab.down import take_down
+from labctl.lab.frozen import Frozen, freeze_file, read_frozen
+from labctl.lab.lock import hold_lab
+from labctl.lab.up import Pace, Stop, Wish, bring_up
+from labctl.lab.workplace import Workplace
+from labctl.language import _
+from labctl.monitor import Event, Monitor, Progress
+from labctl.plan.lab import RENDER_VERSION
+from labctl.plan.model import Plan, PlannedNode
+from labctl.plan.names import digest
+from labctl.store import now
+from labctl.topology.model import Topology
+
+PATIENCE = 3600.0  # seconds that a second run waits for the one that builds the same golden lab
+SAVES = 2  # memories written side by side; more only makes the disk seek
+SYNC_DEADLINE = 120.0
+
+
+def golden_parts(place: Workplace, topology: Topology) -> dict[str, str]:
+    """Return the hashes of all that a golden lab is made from, by name: what changed can then be said."""
+    layout = place.layout(f"{topology.name}-golden", topology)
+    images = sorted({place.spec(node.image).key for node in layout.nodes})
+    return {
+        "topology": digest(topology.model_dump_json())[:16],
+        "playbooks": place.setting.playbooks[:16],
+        "images": digest(*images)[:16],
+        "render": RENDER_VERSION,
+    }
+
+
+def golden_id(topology: Topology, parts: Mapping[str, str]) -> str:
+    """Return the name of a golden lab: its topology's, and the hash of its parts."""
+    return f"{topology.name}-{digest(json.dumps(parts, sort_keys=True))[:12]}"
+
+
+def find_golden(place: Workplace, topology: Topology) -> Frozen | None:
+    """Return the golden lab of a topology as it is now, None where it has to be built. Raises where it was changed."""
+    found = read_frozen(golden_folder(place) / golden_id(topology, golden_parts(place, topology)))
+    if found:
+        found.check()
+    return found
+
+
+def golden_folder(place: Workplace) -> Path:
+    """Return where golden labs are."""
+    return place.home / "golden"
+
+
+def list_golden(place: Workplace) -> tuple[Frozen, ...]:
+    """Return all golden labs, by name."""
+    found = (read_frozen(path) for path in sorted(golden_folder(place).glob("*")))
+    return tuple(golden for golden in found if golden)
+
+
+def ensure_golden(
+    place: Workplace, source: tuple[Topology, Path], pace: Callable[[Path], Pace], monitor: Monitor, stop: Stop
+) -> Frozen:
+    """Return the golden lab of a topology (and the file it was read from), built where there is none.
+
+    Raises LabctlError where a node or a check fails: that lab then stays up for inspection.
+    """
+    topology, path = source
+    parts = golden_parts(place, topology)
+    name = golden_id(topology, parts)
+    owner = f"golden-{name.rpartition('-')[2][:6]}"
+    if found := find_golden(place, topology):
+        take_down(place, f"{topology.name}-{owner}", monitor)  # a crash may have left what it was built on
+        return found
+    with hold_lab(place.home, f"golden-{name}", "golden", PATIENCE):
+        if found := find_golden(place, topology):
+            return found
+        plan, result = bring_up(place, Wish(topology, path, owner, replace=True), pace, monitor, stop)
+        for error in result.failures.values():
+            raise failed_build(plan, error.message, error.hint)
+        check_all(place, topology, plan, monitor)
+        golden = Frozen(name, topology.name, golden_folder(place) / name, now(), parts)
+        freeze(place, plan, golden, monitor)
+        take_down(place, plan.lab, monitor)
+        return golden
+
+
+def failed_build(plan: Plan, said: str, hint: str) -> LabctlError:
+    """Return the error of a golden lab that is not frozen."""
+    text = _("the golden lab is not frozen; its machines stay up as {lab}: {said}")
+    return LabctlError(text.format(lab=plan.lab, said=said), hint=hint or f"labctl check {plan.lab}")
+
+
+def check_all(place: Workplace, topology: Topology, plan: Plan, monitor: Monitor) -> None:
+    """Run every check of the topology. Raises LabctlError naming those that do not pass."""
+    prober = SshProber(place.guests, place.logins(plan.lab, topology))
+    outcomes = run_checks(topology.checks, prober, monitor)
+    bad = [outcome for outcome in outcomes if outcome.result is not Result.PASSED]
+    if bad:
+        raise failed_build(plan, "; ".join(map(describe, bad)), f"labctl check {plan.lab}")
+
+
+def describe(outcome: Outcome) -> str:
+    """Return a check that did not pass in a few words."""
+    return f"{outcome.check.id}: {outcome.seen}"
+
+
+def freeze(place: Workplace, plan: Plan, golden: Frozen, monitor: Monitor) -> None:
+    """Suspend all nodes together, save each memory, freeze each disk; the manifest makes it valid, at the very end."""
+    shutil.rmtree(golden.folder, ignore_errors=True)
+    for folder in (golden.folder, golden.state("x").parent, golden.disk("x").parent):
+        folder.mkdir(mode=0o711, parents=True)
+    nodes = plan.nodes
+    everywhere(nodes, lambda node: quiesce(place, plan, node), len(nodes))
+    everywhere(nodes, lambda node: place.freezer.suspend_domain(node.name, plan.lab), len(nodes))
+
+    def save(node: PlannedNode) -> None:
+        monitor.tell(Event(node.member, "freeze", Progress.STARTED))
+        place.freezer.save_domain(node.name, plan.lab, golden.state(node.member))
+        monitor.tell(Event(node.member, "freeze", Progress.DONE))
+
+    everywhere(nodes, save, SAVES)
+    files = {}
+    for node in nodes:
+        disk, state = golden.disk(node.member), golden.state(node.member)
+        files[f"disks/{disk.name}"] = freeze_file(plan.folders.disk(node.member), disk)
+        files[f"states/{state.name}"] = freeze_file(state, state)
+    golden.write(files)
+
+
+def quiesce(place: Workplace, plan: Plan, node: PlannedNode) -> None:
+    """Write a node's dirty pages to its disk: a cold boot from the frozen disk must find everything."""
+    place.freezer.guest_exec(node.name, plan.lab, ["/bin/sync"], deadline=SYNC_DEADLINE)
+
+
+def everywhere(nodes: Iterable[PlannedNode], act: Callable[[PlannedNode], None], workers: int) -> None:
+    """Do an act on all nodes side by side; the first error is raised once all have ended."""
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        for done in [pool.submit(act, node) for node in nodes]:
+            done.result()
+
+
+def remove_golden(place: Workplace, golden: Frozen) -> None:
+    """Delete a golden lab. Raises Refused where disks of a lab still stand on it."""
+    labs = place.home / "labs"
+    users = {disk.relative_to(labs).parts[0] for disk in find_disks(labs) if stands_on(disk, golden.folder)}
+    if users:
+        text = _("the golden lab {id} is used by {labs}")
+        names = ", ".join(sorted(users))
+        raise Refused(text.format(id=golden.id, labs=names), hint=f"labctl down {min(users)}")
+    golden.manifest.unlink()  # from here on it is no golden lab, whatever stops the rest
+    shutil.rmtree(golden.folder)
+
+
+def stands_on(disk: Path, folder: Path) -> bool:
+    """Return whether a disk reads a file of the folder, directly or through others."""
+    return any(folder in path.parents for path in chain(disk))

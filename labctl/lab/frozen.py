@@ -1,0 +1,90 @@
+"""The frozen machines of a lab on disk: a read-only disk and a saved memory per node, and a manifest written last."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from labctl.errors import LabctlError
+from labctl.lab.keys import write_secret
+from labctl.language import _
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A golden lab. `id` is the hash of all that it was made from; `parts` are those hashes by name."""
+
+    id: str
+    topology: str
+    folder: Path
+    built: str = ""
+    parts: Mapping[str, str] | None = None
+
+    def disk(self, node: str) -> Path:
+        """Return the frozen disk of a node; clones are overlays on it."""
+        return self.folder / "disks" / f"{node}.qcow2"
+
+    def state(self, node: str) -> Path:
+        """Return the saved memory of a node."""
+        return self.folder / "states" / f"{node}.save"
+
+    def console(self, node: str) -> Path:
+        """Return the serial log that the golden node wrote, for those who ask why."""
+        return self.folder / "logs" / f"{node}.log"
+
+    @property
+    def manifest(self) -> Path:
+        """Return the file that makes the folder a golden lab: without it, it is the rest of a crash."""
+        return self.folder / "manifest.json"
+
+    def bytes(self) -> int:
+        """Return what it takes on disk, holes not counted."""
+        return sum(path.stat().st_blocks * 512 for path in self.folder.rglob("*") if path.is_file())
+
+    def write(self, files: Mapping[str, Mapping[str, int]]) -> None:
+        """Write the manifest. `files` holds size and modification time of each frozen file, by relative path."""
+        data = {
+            "version": 1, "id": self.id, "topology": self.topology, "built": self.built, "parts": self.parts,
+            "files": files,
+        }  # fmt: skip
+        write_secret(self.manifest, json.dumps(data, indent=1).encode())
+
+    def check(self) -> None:
+        """Compare the frozen files with the manifest, by size and time. Raises LabctlError naming the first other one.
+
+        Clones read these files while they run: one that was changed must never be started on.
+        """
+        for name, facts in json.loads(self.manifest.read_text(encoding="utf-8"))["files"].items():
+            path = self.folder / name
+            if not path.exists() or describe(path) != facts:
+                text = _('the golden lab {id} cannot be used: "{path}" is missing or was changed')
+                raise LabctlError(text.format(id=self.id, path=path), hint=f"labctl golden rm {self.id}")
+
+
+def describe(path: Path) -> dict[str, int]:
+    """Return what tells a file that was changed: its size in bytes and its time of modification in nanoseconds."""
+    facts = path.stat()
+    return {"size": facts.st_size, "mtime_ns": facts.st_mtime_ns}
+
+
+def read_frozen(folder: Path) -> Frozen | None:
+    """Return the golden lab of a folder, None where there is none or its manifest cannot be read."""
+    try:
+        data = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        return Frozen(data["id"], data["topology"], folder, data["built"], data["parts"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def freeze_file(source: Path, target: Path) -> dict[str, int]:
+    """Move a file into a golden lab, read-only and on the disk for good; return its facts for the manifest."""
+    target.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+    source.rename(target)
+    target.chmod(0o444 if target.suffix == ".qcow2" else 0o400)
+    descriptor = os.open(target, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return describe(target)

@@ -1,0 +1,183 @@
+"""Golden labs and clones: built once, frozen only when every check passes, cloned, reset, and never false."""
+
+from pathlib import Path
+
+import pytest
+
+from labctl.classroom import ClassWish, LabResult, bring_up_labs, plan_labs
+from labctl.errors import LabctlError, Refused
+from labctl.golden import find_golden, list_golden, remove_golden
+from labctl.lab.status import read_status
+from labctl.lab.up import Pace, Stop
+from labctl.lab.workplace import Workplace
+from labctl.monitor import Silent
+from labctl.plan.model import ActionKind
+from labctl.plan.observed import DomainState
+from labctl.topology.load import load_topology
+from tests.lab.doubles import Configurator, Crash, Fault, World, make_place
+from tests.worlds import catalogue
+
+SMALL = Path(__file__).with_name("small.yml")
+
+
+def bring(
+    place: Workplace, *owners: str, reset: tuple[str, ...] = (), source: Path = SMALL, replace: bool = False
+) -> list[LabResult]:
+    wish = ClassWish(load_topology(source, catalogue()), source, owners, replace=replace, reset=reset)
+    return bring_up_labs(place, wish, lambda _image: Pace("tcg", 1.0), Silent(), Stop())
+
+
+def labs(world: World) -> set[str]:
+    return {domain.tag.lab for domain in world.domains.values() if domain.tag}
+
+
+def test_a_class_is_built_once_and_cloned(tmp_path: Path) -> None:
+    world = World()
+    place = make_place(tmp_path, world)
+    results = bring(place, "alice", "bob", "chloe")
+    assert all(result.ready for result in results)
+    assert isinstance(place.configurator, Configurator)
+    assert place.configurator.runs == [("server", "desk")]  # once, for the golden lab
+    assert labs(world) == {"small-alice", "small-bob", "small-chloe"}
+    assert world.personal == set(world.domains)
+    (golden,) = list_golden(place)
+    assert {golden.state(node).stat().st_mode & 0o777 for node in ("server", "desk")} == {0o400}
+    assert all(lab.state == "ready" for lab in read_status(place, lambda _lab: False))
+
+
+def test_a_second_run_does_nothing(tmp_path: Path) -> None:
+    world = World()
+    bring(make_place(tmp_path, world), "alice")
+    before = dict(world.domains)
+    (result,) = bring(make_place(tmp_path, world), "alice")
+    assert (result.ready, result.plan and result.plan.actions, world.domains) == (True, (), before)
+
+
+def test_a_golden_lab_whose_checks_fail_is_not_frozen_and_stays_up(tmp_path: Path) -> None:
+    world = World()
+    world.closed = True
+    place = make_place(tmp_path, world)
+    with pytest.raises(LabctlError, match="reach"):
+        bring(place, "alice")
+    assert list_golden(place) == ()
+    (lab,) = labs(world)
+    assert lab.startswith("small-golden-")
+    world.closed = False
+    assert bring(place, "alice")[0].ready
+    assert labs(world) == {"small-alice"}
+
+
+def test_reset_makes_one_node_anew_and_leaves_the_other_alone(tmp_path: Path) -> None:
+    world = World()
+    place = make_place(tmp_path, world)
+    bring(place, "alice", "bob")
+    before = dict(world.domains)
+    world.personal.clear()
+    (result,) = bring(place, "alice", reset=("desk",))
+    assert result.ready
+    assert world.personal == {"small-alice.desk"}
+    assert {name for name in before if world.domains[name] is not before[name]} == {"small-alice.desk"}
+
+
+def calls_of(act: str, home: Path) -> int:
+    fault = Fault()
+    world = World()
+    bring(make_place(home, world), "warm")
+    bring(make_place(home, world, fault), "alice" if act == "up" else "warm", reset=("desk",) if act == "reset" else ())
+    return fault.calls
+
+
+@pytest.mark.parametrize("act", ["up", "reset"])
+def test_a_crash_at_any_outside_call_is_finished_by_the_next_run(act: str, tmp_path: Path) -> None:  # F-01, F-03
+    total = calls_of(act, tmp_path / "count")
+    assert total > 10
+    world, home = World(), tmp_path / "home"
+    bring(make_place(home, world), "warm")
+    for number in range(1, total + 1):
+        owner = f"s{number}" if act == "up" else "warm"
+        with pytest.raises(Crash):
+            bring(make_place(home, world, Fault(number)), owner, reset=("desk",) if act == "reset" else ())
+        (result,) = bring(make_place(home, world), owner)
+        assert result.ready, number
+        for node in ("server", "desk"):
+            domain = world.domains[f"small-{owner}.{node}"]
+            assert domain.state is DomainState.RUNNING, number
+            assert domain.tag is not None
+            assert domain.tag.configured, number
+            assert domain.name in world.personal, number
+
+
+def test_a_crash_while_the_golden_lab_is_made_is_finished_by_the_next_run(tmp_path: Path) -> None:  # F-01
+    fault = Fault()
+    bring(make_place(tmp_path / "count", World(), fault), "alice")
+    for number in range(1, fault.calls + 1):
+        world, home = World(), tmp_path / f"home{number}"
+        with pytest.raises(Crash):
+            bring(make_place(home, world, Fault(number)), "alice")
+        (result,) = bring(make_place(home, world), "alice")
+        assert result.ready, number
+        assert labs(world) == {"small-alice"}, number
+
+
+def test_a_memory_that_does_not_fit_becomes_a_cold_boot(tmp_path: Path) -> None:
+    world = World()
+    place = make_place(tmp_path, world)
+    bring(place, "alice")
+    world.cold = True
+    (result,) = bring(place, "bob")
+    assert result.ready
+    assert {"small-bob.desk", "small-bob.server"} <= world.personal
+
+
+def test_a_changed_golden_file_is_named_and_not_started(tmp_path: Path) -> None:  # F-23
+    world = World()
+    place = make_place(tmp_path, world)
+    bring(place, "alice")
+    (golden,) = list_golden(place)
+    golden.disk("desk").chmod(0o600)
+    golden.disk("desk").write_text("changed")
+    with pytest.raises(LabctlError, match=r"desk\.qcow2"):
+        bring(place, "bob")
+    assert labs(world) == {"small-alice"}
+
+
+def test_one_owner_whose_lab_fails_blocks_nobody(tmp_path: Path) -> None:  # F-28
+    world = World()
+    place = make_place(tmp_path, world)
+    bring(place, "alice")
+    world.silent.add("small-bob.desk")
+    results = bring(place, "bob", "chloe")
+    assert [result.ready for result in results] == [False, True]
+
+
+def test_changed_playbooks_or_topology_give_another_golden_lab(tmp_path: Path) -> None:
+    place = make_place(tmp_path, World())
+    bring(place, "alice")
+    topology = load_topology(SMALL, catalogue())
+    assert find_golden(place, topology) is not None
+    other = topology.model_copy(update={"version": "2.0"})
+    assert find_golden(place, other) is None
+    (plan,) = plan_labs(place, other, ["bob"])
+    assert [action.kind for action in plan.actions].count(ActionKind.CLONE_MACHINE) == 2
+
+
+def test_a_golden_lab_goes_when_nothing_stands_on_it(tmp_path: Path) -> None:
+    place = make_place(tmp_path, World())
+    bring(place, "alice")
+    (golden,) = list_golden(place)
+    remove_golden(place, golden)
+    assert list_golden(place) == ()
+    assert not golden.folder.exists()
+
+
+def test_reset_of_an_unknown_golden_lab_needs_no_consent_for_others(tmp_path: Path) -> None:
+    """A machine whose hardware changed is refused, a reset of another one is not."""
+    world = World()
+    place = make_place(tmp_path, world)
+    bring(place, "alice")
+    bigger = tmp_path / "bigger.yml"
+    bigger.write_text(SMALL.read_text().replace("image: debian-13", "image: debian-13\n    memory: 600", 1))
+    (result,) = bring(place, "alice", source=bigger)
+    assert isinstance(result.error, Refused)
+    (result,) = bring(place, "alice", source=bigger, replace=True)
+    assert result.ready
