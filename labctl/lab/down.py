@@ -47,7 +47,7 @@ def take_down(place: Workplace, lab: str, monitor: Monitor) -> Removal:
     folders = place.folders(lab)
     with hold_lab(place.home, lab, "down"):
         top = folders.top
-        removal = plan_removal(lab, place.machines.observe(), place.prefix, top.exists())
+        removal = plan_removal(lab, place.see(), place.prefix, top.exists())
         if removal.empty:
             return removal
         place.store.add_event(lab, who(), "down")

@@ -67,7 +67,7 @@ class LabStatus:
 
 def read_status(place: Workplace, busy: Callable[[str], bool], only: str = "") -> tuple[LabStatus, ...]:
     """Return the status of all labs, or of one. `busy` tells whether a run holds a lab."""
-    observed = place.machines.observe()
+    observed = place.see()
     labs: dict[str, list[SeenDomain]] = {lab: [] for lab in place.known_labs()}
     for domain in observed.domains:
         if domain.tag and domain.name == f"{place.prefix}{domain.tag.lab}.{domain.tag.member}":

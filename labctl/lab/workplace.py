@@ -16,6 +16,7 @@ from labctl.lab.doors import Configurator, Freezer, Guests, Images, Machines
 from labctl.language import _
 from labctl.plan.lab import Setting, plan_lab
 from labctl.plan.model import Folders, Plan, PlannedImage
+from labctl.plan.names import home_mark
 from labctl.plan.observed import Observed
 from labctl.playbook import playbooks_hash
 from labctl.shipped import shipped_folder
@@ -73,7 +74,7 @@ class Workplace:
 
     def observe(self, lab: str) -> Observed:
         """Return the host with the files of one lab and the images that are built."""
-        seen = self.machines.observe()
+        seen = self.see()
         # An image of an older recipe is not the one that is asked for.
         built = frozenset(
             (image.name, image.packages)
@@ -81,6 +82,14 @@ class Workplace:
             if image.key == ImageSpec(image.name, image.packages).key
         )
         return replace(seen, files=find_files(self.folders(lab)), images=built)
+
+    def see(self) -> Observed:
+        """Return the host as it is; what another installation made is as foreign as what labctl did not make."""
+        seen = self.machines.observe()
+        mark = home_mark(str(self.home))
+        domains = (one if one.tag is None or one.tag.home == mark else replace(one, tag=None) for one in seen.domains)
+        networks = (one if one.tag is None or one.tag.home == mark else replace(one, tag=None) for one in seen.networks)
+        return replace(seen, domains=tuple(domains), networks=tuple(networks))
 
     def folders(self, lab: str) -> Folders:
         """Return where a lab keeps its files. Raises LabctlError for a name that would lead out of the home folder."""

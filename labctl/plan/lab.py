@@ -51,7 +51,8 @@ def plan_lab(
     Raises Refused where a foreign object has one of its names.
     """
     lab = f"{topology.name}-{owner}"
-    base = Tag(lab=lab, topology=topology.name, owner=owner, member="", spec="")
+    mark = names.home_mark(str(setting.home))
+    base = Tag(lab=lab, topology=topology.name, owner=owner, member="", spec="", home=mark)
     networks = plan_networks(topology, base, observed, setting)
     nodes = plan_nodes(topology, base, networks, catalogue, setting)
     plan = Plan(lab, topology.name, owner, setting.folders(lab), networks, nodes, actions=(), golden=golden)

@@ -23,6 +23,11 @@ def digest(*words: str) -> str:
     return hashlib.sha256("\0".join(words).encode()).hexdigest()
 
 
+def home_mark(home: str) -> str:
+    """Return what tells the objects of one installation from those of another on the same libvirt."""
+    return digest("home", home)[:12]
+
+
 def object_uuid(name: str) -> str:
     """Return the UUID of a libvirt object from its full name."""
     return str(uuid.uuid5(OBJECTS, name))

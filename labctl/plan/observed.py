@@ -20,7 +20,7 @@ class Tag:
 
     `member` is the node or network name inside the lab; `spec` the hash of what was asked for;
     `configured` the hash of what Ansible last brought to its end, empty before; `address` a node's
-    management address with its zone.
+    management address with its zone; `home` the mark of the installation that made it.
     """
 
     lab: str
@@ -30,6 +30,7 @@ class Tag:
     spec: str
     configured: str = ""
     address: str = ""
+    home: str = ""
 
 
 @dataclass(frozen=True)

@@ -101,3 +101,10 @@ def test_the_power_button_works_and_changes_stay(machine: Machine, tmp_path: Pat
     disk = machine.folder / "disk.qcow2"
     run(["qemu-img", "convert", "-O", "raw", disk, tmp_path / "raw"])
     assert run(["debugfs", "-R", "cat /etc/hosts", f"{tmp_path / 'raw'}?offset={2048 * 512}"]).stdout == "changed\n"
+
+
+def test_the_consoles_log_root_in(machine: Machine) -> None:
+    for unit in ("serial-getty@ttyS0", "getty@tty1"):
+        shown = machine.ask(f"systemctl show --property=ExecStart,ActiveState {unit}")
+        assert "--autologin root" in shown
+        assert "ActiveState=active" in shown

@@ -1,6 +1,7 @@
 """Bringing a lab up: all of it, again, after a crash at any point, with nodes that fail, against foreign objects."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,9 +87,23 @@ def test_down_after_a_crash_at_any_call_leaves_nothing_of_ours(tmp_path: Path) -
 
 def test_down_works_when_the_folder_is_lost(tmp_path: Path) -> None:
     world = World()
-    up(make_place(tmp_path / "first", world))
-    removal = take_down(make_place(tmp_path / "second", world), LAB, Silent())
+    place = make_place(tmp_path, world)
+    up(place)
+    shutil.rmtree(tmp_path / "labs" / LAB)
+    removal = take_down(place, LAB, Silent())
     assert (len(removal.domains), world.domains, world.networks) == (2, {}, {})
+
+
+def test_another_installation_on_the_same_libvirt_is_foreign(tmp_path: Path) -> None:  # F-25
+    world = World()
+    up(make_place(tmp_path / "first", world))
+    before = dict(world.domains)
+    other = make_place(tmp_path / "second", world)
+    with pytest.raises(Refused):
+        up(other)
+    assert take_down(other, LAB, Silent()).empty
+    assert read_status(other, lambda _lab: False) == ()
+    assert world.domains == before
 
 
 def test_down_of_nothing_is_empty(tmp_path: Path) -> None:
