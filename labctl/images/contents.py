@@ -117,7 +117,8 @@ KERNEL_OPTIONS = "quiet " + " ".join(
     for key, value in (("rows", 24), ("columns", 80))
 )
 
-AUTOLOGIN = "[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin root {options} $TERM\n"
+SERIAL_LOGIN = "[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin root --keep-baud 115200,9600 - $TERM\n"
+SCREEN_LOGIN = "[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin root --noclear - $TERM\n"
 
 FILES: Mapping[str, str] = {
     "usr/lib/labctl/identity": IDENTITY_SCRIPT,
@@ -129,11 +130,11 @@ FILES: Mapping[str, str] = {
     "etc/systemd/system/ssh.service.d/labctl.conf": SSH_WITHOUT_TEST,
     "etc/systemd/system/systemd-logind.service.d/labctl.conf": LATER,
     "etc/systemd/system/cron.service.d/labctl.conf": LATER,
-    # No account has a password. Who holds a machine's console holds the machine, as with a real one and its power button.
+    # No account has a password: who holds a machine's console holds the machine, as with a real one.
     "etc/systemd/system/serial-getty@ttyS0.service.d/labctl.conf": AUTOLOGIN.format(
         options="--keep-baud 115200,9600 -"
     ),
-    "etc/systemd/system/getty@tty1.service.d/labctl.conf": AUTOLOGIN.format(options="--noclear -"),
+    "etc/systemd/system/getty@tty1.service.d/labctl.conf": SCREEN_LOGIN,
     "etc/ssh/sshd_config.d/labctl.conf": (
         "HostKey /etc/ssh/ssh_host_ed25519_key\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nUseDNS no\n"
     ),
