@@ -131,9 +131,7 @@ FILES: Mapping[str, str] = {
     "etc/systemd/system/systemd-logind.service.d/labctl.conf": LATER,
     "etc/systemd/system/cron.service.d/labctl.conf": LATER,
     # No account has a password: who holds a machine's console holds the machine, as with a real one.
-    "etc/systemd/system/serial-getty@ttyS0.service.d/labctl.conf": AUTOLOGIN.format(
-        options="--keep-baud 115200,9600 -"
-    ),
+    "etc/systemd/system/serial-getty@ttyS0.service.d/labctl.conf": SERIAL_LOGIN,
     "etc/systemd/system/getty@tty1.service.d/labctl.conf": SCREEN_LOGIN,
     "etc/ssh/sshd_config.d/labctl.conf": (
         "HostKey /etc/ssh/ssh_host_ed25519_key\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nUseDNS no\n"
