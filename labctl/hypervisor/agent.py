@@ -1,4 +1,4 @@
-"""Requests to the agent inside a machine: set its clock, run a program. What it answers is a guest's claim."""
+"""Requests to the agent inside a machine (set its clock, run a program) to its answers, which are a guest's claims."""
 
 import base64
 import binascii

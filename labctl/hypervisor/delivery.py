@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import select
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -29,16 +30,19 @@ class Delivery(StrEnum):
 
 
 @contextmanager
-def deliver(saved: Path, head: bytes, payload_offset: int, delivery: Delivery) -> Iterator[Path]:
+def deliver(
+    saved: Path, head: bytes, payload_offset: int, delivery: Delivery, *, opened_twice: bool = False
+) -> Iterator[Path]:
     """Yield a path that reads as `head`, then the saved file from `payload_offset` on; it is gone afterwards.
 
-    It lies beside the saved file and belongs to the same user: who could restore the one can restore the other.
+    `opened_twice` says that the reader opens it for the head, closes it and opens it again for all. The path
+    lies beside the saved file and belongs to the same user: who could restore the one can restore the other.
     Raises LabctlError where this file system cannot do it.
     """
     path = saved.with_name(f"{PREFIX}{os.getpid()}-{threading.get_native_id()}")
     make = {Delivery.FIFO: _stream, Delivery.REFLINK: _share, Delivery.COPY: _copy}[delivery]
     try:
-        with make(_Order(saved, head, payload_offset, path)):
+        with make(_Order(saved, head, payload_offset, path, opened_twice)):
             yield path
     finally:
         path.unlink(missing_ok=True)
@@ -58,6 +62,7 @@ class _Order:
     head: bytes
     payload_offset: int
     path: Path
+    opened_twice: bool
 
     def failed(self, exc: OSError) -> LabctlError:
         text = _('the saved state "{path}" cannot be prepared for a restore: {reason}')
@@ -135,9 +140,10 @@ def _stream(order: _Order) -> Iterator[None]:
 class _Feeder:
     """A thread that writes the stream to whoever opens the FIFO, until `stop`.
 
-    libvirt before 11.2 opens the path once; later ones read the head, close, and open it again for the
-    memory (qemuSaveImageGetMetadata, qemuSaveImageOpen). So each reader gets a FIFO of its own with the whole stream:
-    as soon as one has been opened, before anything is written to it, a new one takes its place.
+    Two readers of one FIFO could take each other's bytes, so each gets a FIFO of its own with the whole
+    stream. Where a second one is expected, its FIFO takes the first one's place as soon as that has been
+    opened, before anything is written to it. The last one stays where it is: AppArmor looks a descriptor
+    that QEMU inherits up by the name of its file.
     """
 
     order: _Order
@@ -164,15 +170,21 @@ class _Feeder:
         self._wake = -1
 
     def _run(self) -> None:
+        readers = 2 if self.order.opened_twice else 1
         try:
-            while (pipe := self._await_reader()) is not None:
+            while readers and (pipe := self._await_reader()) is not None:
                 try:
-                    self._make_fifo()
+                    if readers > 1:
+                        self._make_fifo()
                     self._feed(pipe)
-                except BrokenPipeError:
-                    pass  # the reader wanted the head only, or failed: libvirt knows, and may open again
+                    self._drain(pipe)
+                except BrokenPipeError:  # the reader wanted the head only, or failed; it may come again
+                    if readers == 1:
+                        self._make_fifo()
+                        continue
                 finally:
                     os.close(pipe)
+                readers -= 1
         except OSError as exc:
             self.failure = exc
             self.order.path.unlink(missing_ok=True)  # nobody is to wait here for a writer
@@ -212,6 +224,14 @@ class _Feeder:
             if not moved:
                 return
             position += moved
+
+    def _drain(self, pipe: int) -> None:
+        """Return once all was read. Raises BrokenPipeError where the reader left before."""
+        poll = select.poll()
+        poll.register(pipe, 0)  # POLLERR, the reader left, is always told
+        while not self._end.wait(LOOK_SECONDS) and fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)) != bytes(4):
+            if poll.poll(0):
+                raise BrokenPipeError
 
     def _move(self, pipe: int, position: int) -> int:
         """Hand the next pages of the file to the pipe, inside the kernel; return how many bytes."""

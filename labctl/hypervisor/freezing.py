@@ -23,6 +23,9 @@ from labctl.plan.observed import DomainState
 # The first are QEMU's own words, which nobody translates.
 _REJECTED = ("load of migration failed", "error while loading state")
 _NOT_FOR_HERE = frozenset({libvirt.VIR_ERR_CPU_INCOMPATIBLE, libvirt.VIR_ERR_CONFIG_UNSUPPORTED})
+# libvirt 9 and 10 open a saved state once; 11.3 opens it for the head (qemuSaveImageGetMetadata), closes it, and opens
+# it again (qemuSaveImageOpen). A wrong guess costs a restore that fails, not a wrong machine.
+OPENED_TWICE_SINCE = 11_000_000
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,8 @@ class Restoration:
             delivery = Delivery.COPY
         try:
             head = write_header(state.with_xml(thaw.xml))
-            with deliver(thaw.saved, head, state.payload_offset, delivery) as path:
+            twice = connection.getLibVersion() >= OPENED_TWICE_SINCE
+            with deliver(thaw.saved, head, state.payload_offset, delivery, opened_twice=twice) as path:
                 load(connection, path, thaw)
         except (libvirt.libvirtError, LabctlError):
             if not self._existed and is_alive(connection):
