@@ -12,6 +12,7 @@ from pathlib import Path
 
 from labctl.checks.model import Outcome, Result
 from labctl.errors import Interrupted, LabctlError, Refused
+from labctl.hypervisor.delivery import sweep
 from labctl.lab import keys
 from labctl.lab.checking import SshProber, run_checks
 from labctl.lab.console_log import read_console_tail
@@ -187,6 +188,7 @@ class Ascent:
         if not actions or golden is None:
             return
         golden.check()
+        sweep(golden.state("x").parent)
         networks = {network.member: network for network in self.plan.networks}
         pace = self.pace(golden.disk(actions[0].target))
         mould = Mould(self.place, golden, networks, self.plan.folders, pace.accelerator)
