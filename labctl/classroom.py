@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from labctl.errors import LabctlError, Refused
-from labctl.golden import ensure_golden, find_golden, golden_folder, golden_id, golden_parts
+from labctl.golden import ensure_golden, find_by_id, find_golden, golden_folder, golden_id, golden_parts, lab_golden
 from labctl.lab.frozen import Frozen
 from labctl.lab.up import Pace, Progressed, Stop, Wish, bring_up
 from labctl.lab.workplace import Workplace
@@ -72,19 +72,20 @@ def bring_up_labs(
     place: Workplace, wish: ClassWish, pace: Callable[[Path], Pace], monitor: Monitor, stop: Stop
 ) -> list[LabResult]:
     """Bring up the labs of all owners; one that fails holds back no other. Build the golden lab if one is needed."""
-    plans = plan_labs(place, wish.topology, wish.owners)
-    new = wish.reset or any(plan.actions_of(ActionKind.CLONE_MACHINE) for plan in plans)
-    if new:
-        golden = ensure_golden(place, (wish.topology, wish.source), pace, monitor, stop)
-    else:
-        golden = Frozen(plans[0].golden, wish.topology.name, golden_folder(place) / plans[0].golden)
-    admission = Admission(lab_memory(golden) if new else 0)
+    plans = {plan.owner: plan for plan in plan_labs(place, wish.topology, wish.owners)}
+    sources = {owner: golden_source(place, plan, wish.reset) for owner, plan in plans.items()}
+    current = next(iter(plans.values())).golden
+    fresh = None
+    if current in sources.values():
+        fresh = ensure_golden(place, (wish.topology, wish.source), pace, monitor, stop)
+    admission = Admission(lab_memory(fresh) if fresh else 0)
     several = len(wish.owners) > 1
 
     def bring(owner: str) -> LabResult:
         own = ForOwner(owner, monitor) if several else monitor
         try:
             with admission.admit(owner):
+                golden = find_golden_for(place, plans[owner], sources[owner], fresh)
                 one = Wish(wish.topology, wish.source, owner, golden, wish.replace, wish.reset)
                 plan, progress = bring_up(place, one, pace, own, stop)
         except LabctlError as exc:
@@ -93,6 +94,21 @@ def bring_up_labs(
 
     with ThreadPoolExecutor(max_workers=2 + (os.cpu_count() or 1)) as workers:
         return [done.result() for done in [workers.submit(bring, owner) for owner in wish.owners]]
+
+
+def golden_source(place: Workplace, plan: Plan, reset: Collection[str]) -> str:
+    """Return the id of the golden lab that is needed to bring a lab up, empty where nothing is cloned."""
+    anew = {action.target for action in plan.actions_of(ActionKind.CLONE_MACHINE)} | set(reset)
+    return lab_golden(place, plan, anew) if anew else ""
+
+
+def find_golden_for(place: Workplace, plan: Plan, source: str, fresh: Frozen | None) -> Frozen:
+    """Return the golden lab of one owner's lab; one that nothing is cloned from need not exist."""
+    if fresh is not None and source == fresh.id:
+        return fresh
+    if source:
+        return find_by_id(place, source, plan.lab)
+    return Frozen(plan.golden, plan.topology, golden_folder(place) / plan.golden)
 
 
 def lab_memory(golden: Frozen) -> int:

@@ -2,13 +2,14 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from labctl.checks.model import Outcome, Result
 from labctl.errors import LabctlError, Refused
 from labctl.images.overlay import chain, find_disks
+from labctl.lab import keys
 from labctl.lab.checking import SshProber, run_checks
 from labctl.lab.down import take_down
 from labctl.lab.frozen import Frozen, freeze_file, read_frozen
@@ -50,6 +51,25 @@ def find_golden(place: Workplace, topology: Topology) -> Frozen | None:
     found = read_frozen(golden_folder(place) / golden_id(topology, golden_parts(place, topology)))
     if found:
         found.check()
+    return found
+
+
+def lab_golden(place: Workplace, plan: Plan, anew: Collection[str]) -> str:
+    """Return the id of the golden lab that the missing nodes of a lab are cloned from.
+
+    Nodes of two golden labs do not trust each other: while one is kept, its golden lab is used for the others too.
+    """
+    names = {node.name for node in plan.nodes if node.member not in anew}
+    kept = {seen.tag.golden for seen in place.see().domains if seen.tag and seen.name in names and seen.tag.golden}
+    return min(kept) if kept else plan.golden
+
+
+def find_by_id(place: Workplace, name: str, lab: str) -> Frozen:
+    """Return the golden lab of an id. Raises Refused where it is gone: the lab can only be made anew as a whole."""
+    found = read_frozen(golden_folder(place) / name)
+    if found is None:
+        text = _('the golden lab {id}, from which "{lab}" was cloned, is gone')
+        raise Refused(text.format(id=name, lab=lab), hint=f"labctl reset {lab}")
     return found
 
 
@@ -131,6 +151,7 @@ def freeze(place: Workplace, plan: Plan, golden: Frozen, monitor: Monitor) -> No
         disk, state = golden.disk(node.member), golden.state(node.member)
         files[f"disks/{disk.name}"] = freeze_file(plan.folders.disk(node.member), disk)
         files[f"states/{state.name}"] = freeze_file(state, state)
+    keys.copy_authority(plan.folders.secrets, golden.secrets)
     golden.write(files)
 
 

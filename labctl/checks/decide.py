@@ -11,6 +11,8 @@ from labctl.topology.model import Check, Command, Dns, File, Http, Ping, Service
 
 SHOWN = 2000  # characters of output kept as evidence
 
+DIG_NO_REPLY = 9  # dig(1), RETURN CODES
+
 # curl(1), EXIT CODES: what each says about the flow. Others say nothing about it.
 CURL_BLOCKED = {7, 28}
 CURL_REACHED = {22, 35, 51, 52, 56, 58, 60, 83}
@@ -76,7 +78,7 @@ def judge_tcp(reply: Reply) -> Verdict:
 def judge_http(probe: Http, reply: Reply) -> Verdict:
     """Judge a page by its status, text and redirection; curl has verified the certificate."""
     if reply.code != 0:
-        seen = last_line(reply.err)
+        seen = first_line(reply.err)
         known = reply.code in CURL_BLOCKED | CURL_REACHED
         return Verdict(False if known else None, seen)
     page, _mark, line = reply.out.rpartition(MARK)
@@ -91,7 +93,9 @@ def judge_http(probe: Http, reply: Reply) -> Verdict:
 
 
 def judge_dns(probe: Dns, reply: Reply) -> Verdict:
-    """Judge dig's answer section; no server within reach says nothing about the zone."""
+    """Judge dig's answer section."""
+    if reply.code == DIG_NO_REPLY:
+        return Verdict(False, _("the name server does not answer"))
     if reply.code != 0:
         return Verdict(None, last_line(reply.out or reply.err))
     lines = [line.split(None, 4) for line in reply.out.splitlines() if line.strip() and not line.startswith(";")]
@@ -148,6 +152,12 @@ def judge_service(probe: ServiceUnit, reply: Reply) -> Verdict:
     if probe.enabled and enabled not in {"enabled", "enabled-runtime", "static", "alias", "generated"}:
         return Verdict(False, _("running, but not started at boot ({state})").format(state=enabled or "?"))
     return Verdict(True, _("running, {state}").format(state=enabled or "?"))
+
+
+def first_line(text: str) -> str:
+    """Return the first non-empty line: curl explains below it at length."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return last_line(lines[0] if lines else "")
 
 
 def last_line(text: str) -> str:

@@ -13,6 +13,7 @@ from labctl.topology.model import Check, Command, Dns, File, Http, Ping, RecordT
 
 AGENT = Path(__file__).with_name("agent.py")
 CONNECT_TIMEOUT = 5  # seconds; three SYNs (RFC 6298: sent at 0, 1 and 3 s), so that one lost packet decides nothing
+HANDSHAKE_TIMEOUT = 15  # seconds; curl counts the TLS handshake in, which a busy emulated machine takes long for
 PROGRAM_TIMEOUT = 30  # seconds for a whole program
 MARK = "labctl-status:"  # starts the line that curl adds after the page
 
@@ -38,7 +39,7 @@ def command_of(probe: Ping | Http | Dns | Command | ServiceUnit) -> list[str]:
             return ["ping", "-n", "-c", "2", "-i", "0.5", "-W", "3", host]
         case Http(url=url):
             return [
-                "curl", "--silent", "--show-error", "--noproxy", "*", "--connect-timeout", str(CONNECT_TIMEOUT),
+                "curl", "--silent", "--show-error", "--noproxy", "*", "--connect-timeout", str(HANDSHAKE_TIMEOUT),
                 "--max-time", str(PROGRAM_TIMEOUT - 5), "--write-out", f"\n{MARK}%{{http_code}} %{{redirect_url}}", url,
             ]  # fmt: skip
         case Dns():

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from labctl.errors import Refused
 from labctl.lab.lock import hold_lab, who
 from labctl.lab.workplace import Workplace
 from labctl.language import _
@@ -37,6 +38,14 @@ def plan_removal(lab: str, observed: Observed, prefix: str, folder: bool) -> Rem
     return Removal(lab, tuple(domains), tuple(networks), folder)
 
 
+def refuse_foreign_users(observed: Observed, top: Path) -> None:
+    """Raise Refused where a machine that is not ours has its disk in the lab's folder: it would lose it."""
+    for seen in observed.domains:
+        if seen.tag is None and any(top in Path(disk).parents for disk in seen.disks):
+            text = _('the machine "{name}" was not made by this installation and has its disk in "{path}"')
+            raise Refused(text.format(name=seen.name, path=top), hint=f"virsh dominfo {seen.name}")
+
+
 def owns(name: str, tag: Tag | None, lab: str, prefix: str) -> bool:
     """Return whether an object is the lab's: the tag says so and the name starts as this installation's do."""
     return tag is not None and tag.lab == lab and name.startswith(f"{prefix}{lab}.")
@@ -47,7 +56,9 @@ def take_down(place: Workplace, lab: str, monitor: Monitor) -> Removal:
     folders = place.folders(lab)
     with hold_lab(place.home, lab, "down"):
         top = folders.top
-        removal = plan_removal(lab, place.see(), place.prefix, top.exists())
+        observed = place.see()
+        refuse_foreign_users(observed, top)
+        removal = plan_removal(lab, observed, place.prefix, top.exists())
         if removal.empty:
             return removal
         place.store.add_event(lab, who(), "down")

@@ -34,6 +34,11 @@ class Frozen:
         return self.folder / "logs" / f"{node}.log"
 
     @property
+    def secrets(self) -> Path:
+        """Return the folder of the certificate authority that its services trust."""
+        return self.folder / "secrets"
+
+    @property
     def manifest(self) -> Path:
         """Return the file that makes the folder a golden lab: without it, it is the rest of a crash."""
         return self.folder / "manifest.json"

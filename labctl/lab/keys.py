@@ -49,6 +49,16 @@ def ensure_keys(folders: Folders, lab: str, nodes: Iterable[PlannedNode]) -> dic
     return keys
 
 
+def copy_authority(source: Path, target: Path) -> None:
+    """Copy a lab's certificate authority, and the certificates that it has issued, into another secrets folder.
+
+    The machines of a clone hold certificates of the golden lab's authority: the clone's is the same.
+    """
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in (*source.glob("ca.*"), *source.glob("issued-*")):
+        write_secret(target / path.name, path.read_bytes())
+
+
 def ensure_key_pair(path: Path, comment: str) -> str:
     """Return the public line of the Ed25519 key at `path`, made if it does not exist (OpenSSH formats)."""
 

@@ -52,7 +52,7 @@ def plan_lab(
     """
     lab = f"{topology.name}-{owner}"
     mark = names.home_mark(str(setting.home))
-    base = Tag(lab=lab, topology=topology.name, owner=owner, member="", spec="", home=mark)
+    base = Tag(lab=lab, topology=topology.name, owner=owner, member="", spec="", home=mark, golden=golden)
     networks = plan_networks(topology, base, observed, setting)
     nodes = plan_nodes(topology, base, networks, catalogue, setting)
     plan = Plan(lab, topology.name, owner, setting.folders(lab), networks, nodes, actions=(), golden=golden)

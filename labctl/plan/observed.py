@@ -20,7 +20,8 @@ class Tag:
 
     `member` is the node or network name inside the lab; `spec` the hash of what was asked for;
     `configured` the hash of what Ansible last brought to its end, empty before; `address` a node's
-    management address with its zone; `home` the mark of the installation that made it.
+    management address with its zone; `home` the mark of the installation that made it; `golden` the
+    golden lab that it was cloned from, empty for a machine that was built.
     """
 
     lab: str
@@ -31,6 +32,7 @@ class Tag:
     configured: str = ""
     address: str = ""
     home: str = ""
+    golden: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from labctl.language import _
 from labctl.topology.catalogue import Parameter, Service
 from labctl.topology.problems import Finding, Steps, describe, listing, nearest
 
+TEMPLATE_MARKS = ("{{", "{%", "{#")
 BOOLEAN_WORDS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 
 
@@ -36,7 +37,10 @@ def mapping_findings(given: Mapping[str, JsonValue], known: Mapping[str, Paramet
 
 def value_findings(value: JsonValue, parameter: Parameter, steps: Steps) -> Iterator[Finding]:
     """Yield what is wrong with one value, down to the last nested one."""
-    if not fits(value, parameter.type):
+    if isinstance(value, str) and any(mark in value for mark in TEMPLATE_MARKS):
+        # Ansible would run it on the host: a topology is data, never a template.
+        yield Finding(steps, _("a text without {marks}").format(marks=" ".join(TEMPLATE_MARKS)), describe(value))
+    elif not fits(value, parameter.type):
         yield Finding(steps, type_name(parameter.type), describe(value), near_boolean(value, parameter.type))
     elif isinstance(value, list):
         for position, item in enumerate(value):
@@ -47,7 +51,9 @@ def value_findings(value: JsonValue, parameter: Parameter, steps: Steps) -> Iter
 
 def item_findings(item: JsonValue, parameter: Parameter, steps: Steps) -> Iterator[Finding]:
     """Yield what is wrong with one item of a list."""
-    if fits(item, parameter.elements):
+    if isinstance(item, str) and any(mark in item for mark in TEMPLATE_MARKS):
+        yield Finding(steps, _("a text without {marks}").format(marks=" ".join(TEMPLATE_MARKS)), describe(item))
+    elif fits(item, parameter.elements):
         yield from single_findings(item, parameter, steps)
     else:
         yield Finding(steps, type_name(parameter.elements), describe(item), near_boolean(item, parameter.elements))

@@ -134,8 +134,9 @@ def bridge() -> Iterator[None]:
 
 def start_machine(node: PlannedNode, folder: Path, accelerator: str) -> subprocess.Popen[bytes]:
     """Start one machine as a person would type it, with the cards in the order that labctl gives them."""
+    processor = "host" if accelerator == "kvm" else "max,-cx16"
     words = [
-        "qemu-system-x86_64", "-machine", f"q35,accel={accelerator}", "-cpu", "host" if accelerator == "kvm" else "max",
+        "qemu-system-x86_64", "-machine", f"q35,accel={accelerator}", "-cpu", processor,
         "-m", str(node.memory), "-smp", str(node.cpus), "-nodefaults", "-display", "none", "-vga", "std",
         "-drive", f"file={folder / node.member}.qcow2,if=virtio,format=qcow2,discard=unmap",
         "-device", "virtio-rng-pci", "-serial", f"file:{folder / node.member}.log",

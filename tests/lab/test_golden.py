@@ -181,3 +181,43 @@ def test_reset_of_an_unknown_golden_lab_needs_no_consent_for_others(tmp_path: Pa
     assert isinstance(result.error, Refused)
     (result,) = bring(place, "alice", source=bigger, replace=True)
     assert result.ready
+
+
+def test_a_part_of_a_lab_comes_from_the_golden_lab_of_the_rest(tmp_path: Path) -> None:
+    world = World()
+    place = make_place(tmp_path, world)
+    bring(place, "alice")
+    (old,) = list_golden(place)
+    newer = tmp_path / "newer.yml"
+    newer.write_text(SMALL.read_text().replace('version: "1.0"', 'version: "1.1"'))
+    (result,) = bring(place, "alice", source=newer, reset=("desk",))
+    assert result.ready
+    tags = {name: domain.tag.golden for name, domain in world.domains.items() if domain.tag}
+    assert set(tags.values()) == {old.id}
+    assert list_golden(place) == (old,)
+    (result,) = bring(place, "alice", source=newer, reset=("desk", "server"))
+    assert result.ready
+    (new,) = {domain.tag.golden for domain in world.domains.values() if domain.tag}
+    assert new != old.id
+
+
+def test_a_part_whose_golden_lab_is_gone_is_refused_with_the_cure(tmp_path: Path) -> None:
+    world = World()
+    place = make_place(tmp_path, world)
+    bring(place, "alice")
+    remove_golden(place, list_golden(place)[0])
+    newer = tmp_path / "newer.yml"
+    newer.write_text(SMALL.read_text().replace('version: "1.0"', 'version: "1.1"'))
+    before = dict(world.domains)
+    (result,) = bring(place, "alice", source=newer, reset=("desk",))
+    assert isinstance(result.error, Refused)
+    assert result.error.hint == "labctl reset small-alice"
+    assert world.domains == before
+
+
+def test_clones_have_the_authority_of_their_golden_lab_and_keys_of_their_own(tmp_path: Path) -> None:
+    bring(make_place(tmp_path, World()), "alice", "bob")
+    folders = [tmp_path / "labs" / f"small-{owner}" / "secrets" for owner in ("alice", "bob")]
+    assert len({(folder / "ca.key").read_bytes() for folder in folders}) == 1
+    assert len({(folder / "login_ed25519").read_bytes() for folder in folders}) == 2
+    assert {(folder / "ca.key").stat().st_mode & 0o777 for folder in folders} == {0o600}

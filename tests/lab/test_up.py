@@ -210,3 +210,15 @@ def test_status_tells_a_machine_that_stopped_or_left(tmp_path: Path) -> None:  #
     (lab,) = read_status(place, lambda _lab: False)
     assert (lab.state, [node.state for node in lab.nodes]) == ("failed", [NodeState.MISSING, NodeState.CRASHED])
     assert json.dumps(lab.to_dict())
+
+
+def test_down_never_takes_the_disk_of_a_machine_that_is_not_ours(tmp_path: Path) -> None:  # SEC-11
+    world = World()
+    place = make_place(tmp_path, world)
+    up(place)
+    disk = tmp_path / "labs" / LAB / "disks" / "desk.qcow2"
+    foreign = SeenDomain("somebody", "u", DomainState.RUNNING, disks=(str(disk),))
+    world.domains[foreign.name] = foreign
+    with pytest.raises(Refused, match="somebody"):
+        take_down(place, LAB, Silent())
+    assert disk.exists()

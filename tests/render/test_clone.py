@@ -66,7 +66,7 @@ def cloned(planned: Plan, saved: str = SAVED, node: PlannedNode | None = None) -
 @pytest.mark.parametrize("saved", [SAVED, live()], ids=["saved", "live"])
 def test_nothing_of_the_golden_machine_is_left(alice: Plan, saved: str) -> None:
     seen = cloned(alice, saved)
-    for trace in ("golden", "lctest", "d472d416-e260-4a16-bccc-67938ccae940", "44c1ae9c", "backingStore", "lcgold",
+    for trace in ("dmz-golden", "lctest", "d472d416-e260-4a16-bccc-67938ccae940", "44c1ae9c", "backingStore", "lcgold",
                   "/dev/pts", "vnet", "dynamic", "/run/libvirt"):  # fmt: skip
         assert trace not in seen
     SCHEMA.assertValid(etree.fromstring(seen))
