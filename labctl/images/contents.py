@@ -118,6 +118,18 @@ KERNEL_OPTIONS = "quiet no_timer_check " + " ".join(
     for key, value in (("rows", 24), ("columns", 80))
 )
 
+# Documentation in languages that nobody here reads is half of the files of a system; manual pages stay. They stand in
+# the system itself: given to mmdebstrap, they would be applied to the first packages by a slow filter of its own.
+DPKG_OPTIONS = """path-exclude=/usr/share/doc/*
+path-include=/usr/share/doc/*/copyright
+path-exclude=/usr/share/info/*
+path-exclude=/usr/share/locale/*
+path-include=/usr/share/locale/locale.alias
+path-include=/usr/share/locale/fr/*
+path-exclude=/usr/share/man/??/*
+path-exclude=/usr/share/man/??_*/*
+path-include=/usr/share/man/fr/*
+"""
 SERIAL_LOGIN = "[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin root --keep-baud 115200,9600 - $TERM\n"
 SCREEN_LOGIN = "[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin root --noclear - $TERM\n"
 
@@ -143,7 +155,7 @@ FILES: Mapping[str, str] = {
     # tiny-initramfs loads these modules and mounts the root file system: no shell, no second udev.
     "etc/tiny-initramfs/tiny-initramfs.conf": "MICROCODE=no\nAUTO_MODULES=no\nINCLUDE_MODULES=virtio_blk,ext4\n",
     "etc/kernel-img.conf": "do_symlinks = yes\n",
-    "etc/locale.gen": "en_US.UTF-8 UTF-8\nfr_FR.UTF-8 UTF-8\n",
+    "etc/locale.gen": "fr_FR.UTF-8 UTF-8\n",
     "etc/default/locale": "LANG=fr_FR.UTF-8\n",
     "etc/default/keyboard": (
         'XKBMODEL="pc105"\nXKBLAYOUT="fr"\nXKBVARIANT="latin9"\nXKBOPTIONS=""\nBACKSPACE="guess"\n'
@@ -152,6 +164,7 @@ FILES: Mapping[str, str] = {
         'ACTIVE_CONSOLES="/dev/tty[1-6]"\nCHARMAP="UTF-8"\nCODESET="Lat15"\nFONTFACE="Fixed"\nFONTSIZE="8x16"\n'
     ),
     "etc/timezone": "Europe/Paris\n",
+    "etc/dpkg/dpkg.cfg.d/60labctl": DPKG_OPTIONS,
     "etc/apt/apt.conf.d/60labctl": 'Acquire::Languages "none";\nAPT::Periodic::Enable "0";\n',
 }
 
@@ -182,6 +195,11 @@ DEBCONF = "man-db man-db/auto-update boolean false\n"
 
 # Runs on the host with the root file system as $1, after the packages are in.
 FINISH = """set -eu
+# The same for the packages that were there before dpkg was.
+find "$1"/usr/share/doc -type f ! -name copyright -delete
+find "$1"/usr/share/locale -mindepth 1 -maxdepth 1 ! -name fr ! -name locale.alias -exec rm -r {} +
+find "$1"/usr/share/man -mindepth 1 -maxdepth 1 ! -name fr ! -name 'man*' -exec rm -r {} +
+rm -rf "$1"/usr/share/info/*
 # Debian starts the resolver before everything else that is not early boot; here it waits until sshd answers.
 sed -e 's/^Before=.*/Before=nss-lookup.target shutdown.target/' -e 's/^WantedBy=sysinit/WantedBy=multi-user/' \\
     -e '/^\\[Unit\\]/a After=ssh.service' "$1"/usr/lib/systemd/system/systemd-resolved.service \\

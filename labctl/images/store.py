@@ -6,6 +6,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,7 +43,7 @@ class ImageSpec:
             "files": dict(contents.FILES),
             "links": dict(contents.LINKS),
             "texts": [contents.FINISH, contents.DEBCONF, contents.GRUB_CONFIG, contents.KERNEL_OPTIONS],
-            "disk": [disk.FEATURES, rootfs.DPKG_OPTIONS],
+            "disk": [disk.FEATURES],
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -143,21 +144,28 @@ class ImageStore:
                 rootfs.build_layer(build, self.root_tar(ImageSpec(spec.recipe)), spec.packages, steps.scaled(0, 0.85))
             else:
                 rootfs.build_root(build, steps.scaled(0, 0.85))
-                steps.tell("tar", 0.86)
-                rootfs.pack_root(build.target, folder / "root.tar")
-            steps.tell("disk", 0.9)
-            disk.write_disk(build.target, folder / "disk.raw", str(uuid.uuid5(NAMESPACE, spec.key)))
-            steps.tell("pack", 0.95)
-            disk.pack_disk(folder / "disk.raw", folder / "disk.qcow2")
-            if not spec.packages:
-                overlay.settle(folder / "root.tar", self.root_tar(spec))
-            steps.tell("hash", 0.98)
-            self.keep(folder / "disk.qcow2", spec)
+            # The tar and the disk are made of the same files, and a host has more than one processor.
+            with ThreadPoolExecutor(max_workers=1) as beside:
+                tar = None if spec.packages else beside.submit(self.keep_root, build.target, spec)
+                steps.tell("disk", 0.9)
+                disk.write_disk(build.target, folder / "disk.raw", str(uuid.uuid5(NAMESPACE, spec.key)))
+                steps.tell("pack", 0.95)
+                disk.pack_disk(folder / "disk.raw", folder / "disk.qcow2")
+                steps.tell("hash", 0.98)
+                digest = hash_file(folder / "disk.qcow2")
+                if tar:
+                    tar.result()
+                self.keep(folder / "disk.qcow2", digest, spec)
         steps.done()
 
-    def keep(self, file: Path, spec: ImageSpec) -> None:
+    def keep_root(self, root: Path, spec: ImageSpec) -> None:
+        """Keep the root file system of a plain image, for layers to start from."""
+        tar = root.with_suffix(".tar")
+        rootfs.pack_root(root, tar)
+        overlay.settle(tar, self.root_tar(spec))
+
+    def keep(self, file: Path, digest: str, spec: ImageSpec) -> None:
         """Move a finished disk to its content's name, read-only, then record it: the record makes it an image."""
-        digest = hash_file(file)
         file.chmod(0o444)
         path = self.folder / f"{spec.recipe}-{digest[:16]}.qcow2"
         overlay.settle(file, path)

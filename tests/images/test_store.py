@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from labctl.errors import LabctlError, Refused
-from labctl.images.folder import PARTIAL, fingerprint, prepare_folder, remove_partial
+from labctl.images.folder import PARTIAL, fingerprint, hash_file, prepare_folder, remove_partial
 from labctl.images.store import Image, ImageSpec, ImageStore
 from labctl.program import run
 
@@ -16,7 +16,7 @@ def add_image(store: ImageStore, spec: ImageSpec, content: str = "") -> Image:
     run(["qemu-img", "create", "-q", "-f", "qcow2", file, "1M"])
     with file.open("ab") as end:
         end.write(content.encode())
-    store.keep(file, spec)
+    store.keep(file, hash_file(file), spec)
     image = store.find(spec)
     assert image is not None
     return image
