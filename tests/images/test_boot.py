@@ -45,6 +45,13 @@ def test_the_image_holds_no_secret_and_no_identity(image: Image, tmp_path: Path)
     assert [line.split(":")[1] for line in shadow.splitlines() if line.startswith("root:")] in (["*"], ["!"])
 
 
+def test_the_consoles_log_root_in(machine: Machine) -> None:
+    for unit in ("serial-getty@ttyS0", "getty@tty1"):
+        shown = machine.ask(f"systemctl show --property=ExecStart,ActiveState {unit}")
+        assert "--autologin root" in shown.stdout
+        assert "ActiveState=active" in shown.stdout
+
+
 def test_everything_starts(machine: Machine) -> None:
     assert machine.ask("systemctl is-system-running", check=False).stdout.strip() == "running"
     assert machine.ask("systemctl --failed --plain --no-legend").stdout == ""
@@ -101,10 +108,3 @@ def test_the_power_button_works_and_changes_stay(machine: Machine, tmp_path: Pat
     disk = machine.folder / "disk.qcow2"
     run(["qemu-img", "convert", "-O", "raw", disk, tmp_path / "raw"])
     assert run(["debugfs", "-R", "cat /etc/hosts", f"{tmp_path / 'raw'}?offset={2048 * 512}"]).stdout == "changed\n"
-
-
-def test_the_consoles_log_root_in(machine: Machine) -> None:
-    for unit in ("serial-getty@ttyS0", "getty@tty1"):
-        shown = machine.ask(f"systemctl show --property=ExecStart,ActiveState {unit}")
-        assert "--autologin root" in shown.stdout
-        assert "ActiveState=active" in shown.stdout
