@@ -55,8 +55,11 @@ def copy_authority(source: Path, target: Path) -> None:
     The machines of a clone hold certificates of the golden lab's authority: the clone's is the same.
     """
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for path in (*source.glob("ca.*"), *source.glob("issued-*")):
+    for path in source.glob("ca.*"):
         write_secret(target / path.name, path.read_bytes())
+    for path in source.glob("issued-*"):
+        write_secret(target / path.name, path.read_bytes())
+        (target / path.name).chmod(0o644)  # as the role leaves them: a second run of it must change nothing
 
 
 def ensure_key_pair(path: Path, comment: str) -> str:
