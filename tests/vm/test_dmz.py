@@ -19,7 +19,7 @@ from tests.vm.conftest import LAB, PREFIX, Installation, virsh
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(1800), pytest.mark.usefixtures("lab")]
 
-CHECKS_OF_NGINX = {"site-https", "site-redirect", "tls-modern", "web-service", "fw-published"}
+CHECKS_OF_NGINX = {"site-https", "site-redirect", "tls-modern", "tls-obsolete", "web-service"}
 
 
 def failed_checks(labctl: Installation) -> set[str]:
