@@ -197,7 +197,7 @@ def test_management_is_link_local_only_and_isolated(labctl: Installation) -> Non
 
 
 def test_a_students_change_survives_a_reboot(labctl: Installation) -> None:
-    labctl.on("client", "sh", "-c", "echo '# mine' >> /etc/systemd/network/20-lan.network")
+    labctl.on("client", "sh", "-c", "echo '# mine' >> /etc/systemd/network/20-lan.network; sync")
     virsh("destroy", f"{PREFIX}{LAB}.client")
     assert labctl.run("up", "dmz", "--student", "test").returncode == 0
     assert "# mine" in labctl.on("client", "cat", "/etc/systemd/network/20-lan.network").stdout
