@@ -167,7 +167,7 @@ def configuring(labctl: Installation) -> Iterator[subprocess.Popen[str]]:
 
 
 def children(pid: int) -> str:
-    shown = subprocess.run(["ps", "axo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(["ps", "axwwo", "pid,args"], capture_output=True, text=True, check=True).stdout
     return "\n".join(line for line in shown.splitlines() if str(TEST_HOME) in line and str(pid) != line.split()[0])
 
 
