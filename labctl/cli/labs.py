@@ -9,7 +9,9 @@ from types import FrameType
 
 import click
 
-from labctl.classroom import ClassWish, LabResult, bring_up_labs, forecast, plan_labs
+from labctl.classroom.capacity import forecast
+from labctl.classroom.labs import bring_up_labs, plan_labs
+from labctl.classroom.wish import ClassWish, LabResult
 from labctl.cli import show
 from labctl.cli.progress import choose_display
 from labctl.cli.typed import printable

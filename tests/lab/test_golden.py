@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from labctl.classroom import ClassWish, LabResult, bring_up_labs, plan_labs
+from labctl.classroom.labs import bring_up_labs, plan_labs
+from labctl.classroom.wish import ClassWish, LabResult
 from labctl.errors import LabctlError, Refused
 from labctl.golden import find_golden, list_golden, remove_golden
 from labctl.lab.status import read_status

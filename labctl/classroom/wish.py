@@ -1,0 +1,48 @@
+"""What is wished for a class, and what became of each owner's lab."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from labctl.errors import LabctlError
+from labctl.lab.up import Progressed
+from labctl.monitor import Event, Monitor
+from labctl.plan.model import Plan
+from labctl.topology.model import Topology
+
+
+@dataclass(frozen=True)
+class ClassWish:
+    """What a person asked for: a topology, where it came from, for whom, and what may be lost or made anew."""
+
+    topology: Topology
+    source: Path
+    owners: tuple[str, ...]
+    replace: bool = False
+    reset: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LabResult:
+    """What became of one owner's lab; `error` where it could not even be tried."""
+
+    owner: str
+    plan: Plan | None = None
+    progress: Progressed | None = None
+    error: LabctlError | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Return whether every node of the lab passed the gate."""
+        return self.progress is not None and not self.progress.failures
+
+
+@dataclass(frozen=True)
+class ForOwner:
+    """A monitor that puts the owner before each subject, where several labs are under way."""
+
+    owner: str
+    monitor: Monitor
+
+    def tell(self, event: Event) -> None:
+        """Pass the event on."""
+        self.monitor.tell(replace(event, subject=f"{self.owner}/{event.subject}"))
