@@ -14,7 +14,8 @@ from labctl.lab.checking import SshProber, run_checks
 from labctl.lab.down import take_down
 from labctl.lab.frozen import Frozen, freeze_file, read_frozen
 from labctl.lab.lock import hold_lab
-from labctl.lab.up import Pace, Stop, Wish, bring_up
+from labctl.lab.up import bring_up
+from labctl.lab.wish import Pace, Stop, Wish
 from labctl.lab.workplace import Workplace
 from labctl.language import _
 from labctl.monitor import Event, Monitor, Progress

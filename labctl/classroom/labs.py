@@ -11,7 +11,8 @@ from labctl.classroom.wish import ClassWish, ForOwner, LabResult
 from labctl.errors import LabctlError
 from labctl.golden import ensure_golden, find_by_id, golden_folder, golden_id, golden_parts, lab_golden
 from labctl.lab.frozen import Frozen
-from labctl.lab.up import Pace, Stop, Wish, bring_up
+from labctl.lab.up import bring_up
+from labctl.lab.wish import Pace, Stop, Wish
 from labctl.lab.workplace import Workplace
 from labctl.monitor import Monitor
 from labctl.plan.model import ActionKind, Plan

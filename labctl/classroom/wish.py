@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from labctl.errors import LabctlError
-from labctl.lab.up import Progressed
+from labctl.lab.wish import Progressed
 from labctl.monitor import Event, Monitor
 from labctl.plan.model import Plan
 from labctl.topology.model import Topology

@@ -24,7 +24,8 @@ from labctl.lab.down import take_down
 from labctl.lab.estimate import estimate_seconds
 from labctl.lab.lock import is_held
 from labctl.lab.status import read_status
-from labctl.lab.up import Progressed, Stop, failed_nodes
+from labctl.lab.up import failed_nodes
+from labctl.lab.wish import Progressed, Stop
 from labctl.lab.workplace import Workplace, shipped_catalogue
 from labctl.language import _, current_language, ngettext
 from labctl.plan.model import ActionKind, Plan

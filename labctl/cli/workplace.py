@@ -11,7 +11,7 @@ from labctl.cli.typed import printable
 from labctl.errors import LabctlError
 from labctl.hypervisor.accelerator import probe_accelerator
 from labctl.hypervisor.door import Hypervisor
-from labctl.lab.up import Pace
+from labctl.lab.wish import Pace
 from labctl.lab.workplace import DEFAULT_URI, Workplace
 from labctl.language import _
 

@@ -1,338 +1,19 @@
-"""Executes a plan: networks, machines, boot, configuration, then the gate that alone says "ready"."""
+"""Brings one lab up from whatever is there: plans it, executes the plan, and mends once what did not come up."""
 
 import shutil
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
-from labctl.checks.model import Outcome, Result
-from labctl.errors import Interrupted, LabctlError, Refused
-from labctl.hypervisor.delivery import sweep
-from labctl.lab import keys
-from labctl.lab.checking import SshProber, run_checks
-from labctl.lab.console_log import read_console_tail
-from labctl.lab.estimate import IMAGE, boot_work, clone_work, configure_work, gate_work
-from labctl.lab.frozen import Frozen
+from labctl.errors import HostNotReady, LabctlError, Refused
+from labctl.lab.ascent import Ascent
 from labctl.lab.lock import hold_lab, who
-from labctl.lab.thaw import Mould
+from labctl.lab.wish import Pace, Progressed, Stop, Wish
 from labctl.lab.workplace import Workplace
 from labctl.language import _
-from labctl.monitor import Event, Monitor, Progress
+from labctl.monitor import Monitor
 from labctl.plan.converge import reset_nodes
-from labctl.plan.model import Action, ActionKind, Plan, PlannedNode, Reason
-from labctl.playbook import NodeReport
-from labctl.render.identity import Keys, render_identity
-from labctl.render.inventory import render_inventory, render_plays
-from labctl.render.xml import render_domain, render_network
-from labctl.topology.model import Topology
-
-BOOT_DEADLINE = 60  # seconds on real hardware acceleration; scaled by the accelerator's factor
-LOGIN_DEADLINE = 15
-WORKERS = 4
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How fast guests run here: "kvm" or "tcg", and by how much deadlines are stretched."""
-
-    accelerator: str
-    factor: float
-
-
-@dataclass
-class Progressed:
-    """What became of each node: the error of those that failed, and the outcomes of the ready checks."""
-
-    failures: dict[str, LabctlError] = field(default_factory=dict)
-    outcomes: tuple[Outcome, ...] = ()
-    changed: bool = False
-    seconds: float = 0.0
-
-    def ready(self, plan: Plan) -> tuple[str, ...]:
-        """Return the nodes that passed the gate."""
-        return tuple(node.member for node in plan.nodes if node.member not in self.failures)
-
-
-class Stop:
-    """A person's wish to stop: the step under way ends, the next one does not begin."""
-
-    def __init__(self) -> None:
-        self._asked = threading.Event()
-
-    def ask(self) -> None:
-        """Wish to stop."""
-        self._asked.set()
-
-    def raise_if_asked(self, lab: str) -> None:
-        """Raise Interrupted between two steps."""
-        if self._asked.is_set():
-            text = _('stopped; the lab "{lab}" keeps what is done').format(lab=lab)
-            raise Interrupted(text, hint=_("type the same command again to continue"))
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What is asked for: a topology, the file it was read from, and the owner of the lab.
-
-    Machines are cloned from `golden` where it is given, else built; those named in `reset` are cloned
-    anew; `replace` accepts that changed ones lose their disks.
-    """
-
-    topology: Topology
-    source: Path
-    owner: str
-    golden: Frozen | None = None
-    replace: bool = False
-    reset: tuple[str, ...] = ()
-
-    @property
-    def lab(self) -> str:
-        """Return the name of the lab."""
-        return f"{self.topology.name}-{self.owner}"
-
-
-@dataclass
-class Ascent:
-    """One run of `up` on one lab."""
-
-    place: Workplace
-    wish: Wish
-    plan: Plan
-    pace: Callable[[Path], Pace]
-    monitor: Monitor
-    stop: Stop
-    result: Progressed = field(default_factory=Progressed)
-    secrets: dict[str, Keys] = field(default_factory=dict)
-
-    def run(self) -> Progressed:
-        """Do the plan's actions and the gate; a node that fails does not hold back the others."""
-        start = time.monotonic()
-        self.result.changed = bool(self.plan.actions)
-        for step in (self.build_images, self.remove_old, self.create_networks, self.create_machines,
-                     self.clone_machines, self.boot, self.configure, self.gate):  # fmt: skip
-            self.stop.raise_if_asked(self.plan.lab)
-            step()
-        self.place.store.close_intents(self.plan.lab)
-        self.result.seconds = time.monotonic() - start
-        return self.result
-
-    def build_images(self) -> None:
-        """Build what is missing; images are shared by all labs and have a lock of their own."""
-        wanted = {action.target for action in self.plan.actions_of(ActionKind.BUILD_IMAGE)}
-        for image in {node.image: None for node in self.plan.nodes if str(node.image) in wanted}:
-            self.stop.raise_if_asked(self.plan.lab)
-            with self.timed(IMAGE):
-                self.place.images.ensure(self.place.spec(image), self.monitor)
-
-    def remove_old(self) -> None:
-        """Remove what the topology no longer names, and what is to be made anew."""
-        for action in self.plan.actions_of(ActionKind.REMOVE_DOMAIN):
-            with self.intent(action):
-                self.place.machines.remove_domain(action.target, self.plan.lab)
-        for action in self.plan.actions_of(ActionKind.REMOVE_NETWORK):
-            with self.intent(action):
-                self.place.machines.remove_network(action.target, self.plan.lab)
-
-    def create_networks(self) -> None:
-        """Define and start the networks."""
-        networks = {network.member: network for network in self.plan.networks}
-        for action in self.plan.actions_of(ActionKind.CREATE_NETWORK):
-            with self.intent(action):
-                self.place.machines.create_network(render_network(networks[action.target]))
-            self.tell(action.target, "network", Progress.DONE)
-
-    def create_machines(self) -> None:
-        """Write the lab's folder and secrets, then make the new machines side by side."""
-        folders = self.plan.folders
-        for folder in (
-            folders.top,
-            folders.disk("x").parent,
-            folders.identity("x").parent,
-            folders.serial_log("x").parent,
-        ):
-            folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-        golden = self.wish.golden
-        if golden and len(self.plan.actions_of(ActionKind.CLONE_MACHINE)) == len(self.plan.nodes):
-            keys.copy_authority(golden.secrets, folders.secrets)
-        self.secrets = keys.ensure_keys(folders, self.plan.lab, self.plan.nodes)
-        self.each(self.plan.actions_of(ActionKind.CREATE_MACHINE), "create", self.create_machine)
-
-    def create_machine(self, action: Action) -> None:
-        """Make one machine: identity, overlay, definition, in this order, so that a defined machine is whole."""
-        node = self.plan.node(action.target)
-        folders = self.plan.folders
-        image = self.place.images.find(self.place.spec(node.image))
-        if image is None:
-            raise LabctlError(
-                _('the image "{image}" is missing').format(image=node.image),
-                hint=f"labctl image build {node.image.recipe}",
-            )
-        with self.intent(action):
-            self.place.machines.remove_domain(node.name, self.plan.lab)
-            self.place.images.check(image)
-            identity = folders.identity(node.member)
-            keys.write_secret(identity, render_identity(node, self.secrets[node.member]).encode())
-            self.place.give_to_qemu(identity)
-            self.place.images.create_overlay(image, folders.disk(node.member), node.disk)
-            self.place.give_to_qemu(folders.disk(node.member))
-            networks = {network.member: network for network in self.plan.networks}
-            xml = render_domain(node, networks, folders, self.pace(image.path).accelerator)
-            self.place.machines.define_domain(xml)
-
-    def clone_machines(self) -> None:
-        """Make clones that wait, let all nodes of the lab run on together, then give each what is its own."""
-        actions = self.plan.actions_of(ActionKind.CLONE_MACHINE)
-        golden = self.wish.golden
-        if not actions or golden is None:
-            return
-        golden.check()
-        sweep(golden.state("x").parent)
-        networks = {network.member: network for network in self.plan.networks}
-        pace = self.pace(golden.disk(actions[0].target))
-        mould = Mould(self.place, golden, networks, self.plan.folders, pace.accelerator)
-        with self.timed(clone_work(len(actions))):
-            self.each(actions, "clone", lambda action: self.clone_machine(action, mould))
-            for step, act in (("resume", self.resume_machine), ("personalise", self.personalise_machine)):
-                alive = [action for action in actions if action.target not in self.result.failures]
-                self.each(alive, step, partial(act, mould, pace.factor), workers=len(alive))
-
-    def clone_machine(self, action: Action, mould: Mould) -> None:
-        """Make one clone; say so where its memory cannot be used here and it will boot instead."""
-        node = self.plan.node(action.target)
-        with self.intent(action):
-            if not mould.cast(node, self.secrets[node.member]):
-                self.tell(node.member, "clone", Progress.RUNNING, _("its memory does not fit this host: cold boot"))
-
-    def resume_machine(self, _mould: Mould, factor: float, action: Action) -> None:
-        """Let a clone run on, or boot, and wait for its agent."""
-        node = self.plan.node(action.target)
-        self.place.machines.start_domain(node.name, self.plan.lab)
-        self.place.machines.wait_agent(node.name, BOOT_DEADLINE * factor)
-
-    def personalise_machine(self, mould: Mould, factor: float, action: Action) -> None:
-        """Give a clone its own keys, time and leases; only then does it count as made."""
-        node = self.plan.node(action.target)
-        mould.personalise(node, self.secrets[node.member], LOGIN_DEADLINE * factor)
-        self.place.machines.mark_configured(node.name, self.plan.lab, node.tag.configured)
-
-    def boot(self) -> None:
-        """Start what does not run, and wait until each answers a login."""
-        actions = [
-            action
-            for action in self.plan.actions_of(ActionKind.START_MACHINE)
-            if action.target not in self.result.failures
-        ]
-        if actions:
-            with self.timed(boot_work(len(actions))):
-                self.each(actions, "boot", self.boot_machine, workers=len(actions))
-
-    def boot_machine(self, action: Action) -> None:
-        """Start one machine and wait for its agent, which the image starts after sshd, then for a login."""
-        node = self.plan.node(action.target)
-        factor = self.pace(self.plan.folders.disk(node.member)).factor
-        with self.intent(action):
-            self.place.machines.start_domain(node.name, self.plan.lab)
-            self.place.machines.wait_agent(node.name, BOOT_DEADLINE * factor)
-            self.place.guests.wait_login(keys.login(self.plan.folders, node), LOGIN_DEADLINE * factor)
-
-    def configure(self) -> None:
-        """Run the playbooks on the nodes that need it, all in one run; mark those that end well."""
-        actions = self.plan.actions_of(ActionKind.CONFIGURE)
-        targets = [action.target for action in actions if action.target not in self.result.failures]
-        if not targets:
-            return
-        folders = self.plan.folders
-        inventory = render_inventory(self.plan, self.wish.topology, keys.access(folders))
-        plays = render_plays(self.plan.node(target).wave for target in targets)
-        intents = ", ".join(targets)
-        work = self.timed(configure_work(self.plan.topology))
-        with self.place.store.intent(self.plan.lab, ActionKind.CONFIGURE, intents), work:
-            report = self.place.configurator.configure(
-                folders.ansible, plays, inventory, self.place.playbooks / "roles", self.monitor, limit=targets
-            )
-            for target in targets:
-                self.settle(self.plan.node(target), report.nodes[target])
-
-    def settle(self, node: PlannedNode, report: NodeReport) -> None:
-        """Mark a configured node, or keep why it is not."""
-        if report.succeeded:
-            self.place.machines.mark_configured(node.name, self.plan.lab, node.tag.configured)
-        else:
-            self.result.failures[node.member] = LabctlError(
-                report.explain(), hint=f"labctl logs {self.plan.lab} --ansible"
-            )
-
-    def gate(self) -> None:
-        """Say "ready" only of nodes that answer a login now and whose ready checks pass."""
-        with self.timed(gate_work(self.plan.topology)):
-            self.pass_gate()
-
-    def pass_gate(self) -> None:
-        """Log in on every node and run the ready checks, side by side; asking a node for its checks is a login too."""
-        nodes = {node.member: node for node in self.plan.nodes if node.member not in self.result.failures}
-        checks = [check for check in self.wish.topology.checks if check.ready and check.origin in nodes]
-        asked = {check.origin for check in checks}
-        quiet = [Action(ActionKind.START_MACHINE, name, Reason.REQUESTED) for name in nodes if name not in asked]
-        logins = {name: keys.login(self.plan.folders, node) for name, node in nodes.items()}
-        with ThreadPoolExecutor(max_workers=1) as other:
-            checking = other.submit(run_checks, checks, SshProber(self.place.guests, logins), self.monitor)
-            self.each(quiet, "login", lambda action: self.log_in(nodes[action.target]), workers=len(quiet))
-            self.result.outcomes = checking.result()
-        for outcome in self.result.outcomes:
-            if outcome.result is not Result.PASSED:
-                self.result.failures.setdefault(outcome.check.origin, self.not_ready(outcome))
-
-    def not_ready(self, outcome: Outcome) -> LabctlError:
-        """Return the error of a node whose ready check does not pass."""
-        text = _('{node}: the check "{check}" does not pass: {seen}')
-        node, check = outcome.check.origin, outcome.check.id
-        return LabctlError(text.format(node=node, check=check, seen=outcome.seen), hint=f"labctl check {self.plan.lab}")
-
-    def log_in(self, node: PlannedNode) -> None:
-        """Make a real login on a node."""
-        self.place.guests.wait_login(keys.login(self.plan.folders, node), LOGIN_DEADLINE)
-
-    def each(self, actions: Sequence[Action], step: str, act: Callable[[Action], None], workers: int = WORKERS) -> None:
-        """Do an act for each action side by side; an error is kept with its node, with the console's last words."""
-
-        def attempt(action: Action) -> None:
-            node = action.target
-            self.tell(node, step, Progress.STARTED)
-            try:
-                act(action)
-            except LabctlError as exc:
-                self.result.failures[node] = exc
-                if step in {"boot", "login"}:
-                    tail = read_console_tail(self.plan.folders.serial_log(node))
-                    exc.message += tail
-                self.tell(node, step, Progress.FAILED, exc.message)
-            else:
-                self.tell(node, step, Progress.DONE)
-
-        with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-            for done in [pool.submit(attempt, action) for action in actions]:
-                done.result()
-
-    @contextmanager
-    def timed(self, what: str) -> Iterator[None]:
-        """Keep how long this kind of work took where it ended well: the next estimate is made of it."""
-        start, failed = time.monotonic(), len(self.result.failures)
-        yield
-        if len(self.result.failures) == failed:
-            self.place.store.add_timing(what, time.monotonic() - start)
-
-    def tell(self, subject: str, step: str, progress: Progress, detail: str = "") -> None:
-        """Tell the monitor."""
-        self.monitor.tell(Event(subject, step, progress, detail))
-
-    def intent(self, action: Action) -> AbstractContextManager[None]:
-        """Commit the intent before the act."""
-        return self.place.store.intent(self.plan.lab, action.kind, action.target)
+from labctl.plan.model import ActionKind, Plan, Reason
 
 
 def refuse_losses(plan: Plan) -> None:
@@ -363,8 +44,25 @@ def bring_up(
             shutil.copyfile(wish.source, plan.folders.topology)
         place.store.add_event(wish.lab, who(), verb, ", ".join(wish.reset) or f"{len(plan.actions)} actions")
         result = Ascent(place, wish, plan, pace, monitor, stop).run()
+        if broken := broken_clones(plan, result):
+            place.store.add_event(wish.lab, who(), "clone again", ", ".join(broken))
+            anew = reset_nodes(replace(plan, actions=()), broken)
+            first, result = result, Ascent(place, wish, anew, pace, monitor, stop).run()
+            result.seconds += first.seconds
         place.store.add_event(wish.lab, who(), f"{verb} ended", summarise(plan, result))
         return plan, result
+
+
+def broken_clones(plan: Plan, result: Progressed) -> tuple[str, ...]:
+    """Return the nodes that this run cloned in vain and that another clone may mend; a student's are never among them.
+
+    A refusal, or a host without libvirt, would be the same the second time.
+    """
+    cloned = {action.target for action in plan.actions_of(ActionKind.CLONE_MACHINE)}
+    hopeless = (Refused, HostNotReady)
+    return tuple(
+        node for node, error in failed_nodes(plan, result) if node in cloned and not isinstance(error, hopeless)
+    )
 
 
 def summarise(plan: Plan, result: Progressed) -> str:

@@ -16,7 +16,8 @@ from labctl import ssh
 from labctl.hypervisor.accelerator import probe_accelerator
 from labctl.lab import keys
 from labctl.lab.down import take_down
-from labctl.lab.up import Pace, Stop, Wish, bring_up
+from labctl.lab.up import bring_up
+from labctl.lab.wish import Pace, Stop, Wish
 from labctl.lab.workplace import Workplace
 from labctl.monitor import Event, Progress, Silent
 from labctl.plan.model import Plan, PlannedNode

@@ -53,6 +53,7 @@ class World:
         self.domains: dict[str, SeenDomain] = {}
         self.networks: dict[str, SeenNetwork] = {}
         self.silent: set[str] = set()
+        self.once_silent: set[str] = set()  # they answer from the second time on
         self.xml: dict[str, str] = {}
         self.personal: set[str] = set()
         self.cold = False  # whether saved memory is refused
@@ -120,7 +121,8 @@ class Machines:
 
     def wait_agent(self, name: str, deadline: float) -> None:
         self.fault.count()
-        if name in self.world.silent:
+        if name in self.world.silent or name in self.world.once_silent:
+            self.world.once_silent.discard(name)
             raise DeadlineMissed(f"{name}: no agent within {deadline:.0f} s")
 
     def own(self, seen: SeenDomain | SeenNetwork | None, lab: str) -> None:

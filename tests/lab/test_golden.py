@@ -9,7 +9,7 @@ from labctl.classroom.wish import ClassWish, LabResult
 from labctl.errors import LabctlError, Refused
 from labctl.golden import find_golden, list_golden, remove_golden
 from labctl.lab.status import read_status
-from labctl.lab.up import Pace, Stop
+from labctl.lab.wish import Pace, Stop
 from labctl.lab.workplace import Workplace
 from labctl.monitor import Silent
 from labctl.plan.model import ActionKind
@@ -222,3 +222,43 @@ def test_clones_have_the_authority_of_their_golden_lab_and_keys_of_their_own(tmp
     assert len({(folder / "ca.key").read_bytes() for folder in folders}) == 1
     assert len({(folder / "login_ed25519").read_bytes() for folder in folders}) == 2
     assert {(folder / "ca.key").stat().st_mode & 0o777 for folder in folders} == {0o600}
+
+
+def test_a_clone_that_does_not_come_up_is_made_once_more(tmp_path: Path) -> None:
+    world = World()
+    place = make_place(tmp_path, world)
+    bring(place, "alice")
+    world.once_silent.add("small-bob.desk")
+    (result,) = bring(place, "bob")
+    assert result.ready
+    assert [event.detail for event in place.store.events("small-bob") if event.what == "clone again"] == ["desk"]
+
+
+def test_a_clone_that_never_comes_up_is_told_with_its_last_words_and_made_anew_by_the_next_run(tmp_path: Path) -> None:
+    world = World()
+    place = make_place(tmp_path, world)
+    bring(place, "alice")
+    log = place.folders("small-bob").serial_log("desk")
+    log.parent.mkdir(parents=True)
+    log.write_text("Kernel panic - not syncing\n", encoding="ascii")
+    world.silent.add("small-bob.desk")
+    (result,) = bring(place, "bob")
+    assert result.progress is not None
+    assert "Kernel panic" in result.progress.failures["desk"].message
+    (bob,) = (lab for lab in read_status(place, lambda _lab: False) if lab.owner == "bob")
+    assert {node.name: str(node.state) for node in bob.nodes} == {"server": "ready", "desk": "not configured"}
+    world.silent.clear()
+    (plan,) = plan_labs(place, load_topology(SMALL, catalogue()), ["bob"])
+    assert [(action.kind, action.target) for action in plan.actions] == [(ActionKind.CLONE_MACHINE, "desk")]
+    assert bring(place, "bob")[0].ready
+
+
+def test_a_machine_that_a_student_broke_is_never_cloned_again_by_up(tmp_path: Path) -> None:
+    world = World()
+    place = make_place(tmp_path, world)
+    bring(place, "alice")
+    before = dict(world.domains)
+    world.closed = True
+    (result,) = bring(place, "alice")
+    assert not result.ready
+    assert world.domains == before

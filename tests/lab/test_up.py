@@ -11,7 +11,8 @@ from labctl.errors import Busy, Interrupted, Refused
 from labctl.lab.down import take_down
 from labctl.lab.lock import hold_lab
 from labctl.lab.status import NodeState, read_status
-from labctl.lab.up import Pace, Progressed, Stop, Wish, bring_up
+from labctl.lab.up import bring_up
+from labctl.lab.wish import Pace, Progressed, Stop, Wish
 from labctl.lab.workplace import Workplace
 from labctl.monitor import Silent
 from labctl.plan.model import Plan
