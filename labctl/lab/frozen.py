@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from labctl.errors import LabctlError
 from labctl.lab.keys import write_secret
 from labctl.language import _
+
+SHARED = frozenset({".qcow2", ".yml"})  # clones run on these disks as QEMU's user; everything else is root's alone
 
 
 @dataclass(frozen=True)
@@ -39,32 +43,54 @@ class Frozen:
         return self.folder / "secrets"
 
     @property
+    def source(self) -> Path:
+        """Return the copy of the topology file that the machines were made from; older golden labs have none."""
+        return self.folder / "topology.yml"
+
+    @property
     def manifest(self) -> Path:
-        """Return the file that makes the folder a golden lab: without it, it is the rest of a crash."""
+        """Return the file that makes the folder whole: without it, it is the rest of a crash."""
         return self.folder / "manifest.json"
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Return the nodes that are frozen here, sorted."""
+        return tuple(sorted(path.stem for path in (self.folder / "disks").glob("*.qcow2")))
 
     def bytes(self) -> int:
         """Return what it takes on disk, holes not counted."""
-        return sum(path.stat().st_blocks * 512 for path in self.folder.rglob("*") if path.is_file())
+        return sum(taken(path) for path in self.folder.rglob("*") if path.is_file())
+
+    def facts(self) -> dict[str, JsonValue]:
+        """Return what the manifest says beside the files."""
+        parts: dict[str, JsonValue] = dict(self.parts or {})
+        return {"id": self.id, "topology": self.topology, "built": self.built, "parts": parts}
 
     def write(self, files: Mapping[str, Mapping[str, int]]) -> None:
         """Write the manifest. `files` holds size and modification time of each frozen file, by relative path."""
-        data = {
-            "version": 1, "id": self.id, "topology": self.topology, "built": self.built, "parts": self.parts,
-            "files": files,
-        }  # fmt: skip
+        data = {"version": 1, **self.facts(), "files": files}
         write_secret(self.manifest, json.dumps(data, indent=1).encode())
 
     def check(self) -> None:
         """Compare the frozen files with the manifest, by size and time. Raises LabctlError naming the first other one.
 
-        Clones read these files while they run: one that was changed must never be started on.
+        Machines are made from these files, and clones read them while they run: one that was changed must
+        never be started on.
         """
         for name, facts in json.loads(self.manifest.read_text(encoding="utf-8"))["files"].items():
             path = self.folder / name
             if not path.exists() or describe(path) != facts:
-                text = _('the golden lab {id} cannot be used: "{path}" is missing or was changed')
-                raise LabctlError(text.format(id=self.id, path=path), hint=f"labctl golden rm {self.id}")
+                raise self.changed(path)
+
+    def changed(self, path: Path) -> LabctlError:
+        """Return the error for a file that is not what was frozen."""
+        text = _('the golden lab {id} cannot be used: "{path}" is missing or was changed')
+        return LabctlError(text.format(id=self.id, path=path), hint=f"labctl golden rm {self.id}")
+
+
+def taken(path: Path) -> int:
+    """Return the bytes that a file takes on disk, holes not counted."""
+    return path.stat().st_blocks * 512
 
 
 def describe(path: Path) -> dict[str, int]:
@@ -73,12 +99,23 @@ def describe(path: Path) -> dict[str, int]:
     return {"size": facts.st_size, "mtime_ns": facts.st_mtime_ns}
 
 
-def read_frozen(folder: Path) -> Frozen | None:
-    """Return the golden lab of a folder, None where there is none or its manifest cannot be read."""
+def read_facts(folder: Path) -> Mapping[str, JsonValue] | None:
+    """Return the manifest of a folder, None where there is none or it cannot be read."""
     try:
         data = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        return Frozen(data["id"], data["topology"], folder, data["built"], data["parts"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def read_frozen(folder: Path) -> Frozen | None:
+    """Return the golden lab of a folder, None where there is none or its manifest cannot be read."""
+    data = read_facts(folder) or {}
+    try:
+        parts = data["parts"]
+        known = {name: str(value) for name, value in parts.items()} if isinstance(parts, dict) else None
+        return Frozen(str(data["id"]), str(data["topology"]), folder, str(data["built"]), known)
+    except KeyError:
         return None
 
 
@@ -86,10 +123,20 @@ def freeze_file(source: Path, target: Path) -> dict[str, int]:
     """Move a file into a golden lab, read-only and on the disk for good; return its facts for the manifest."""
     target.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
     source.rename(target)
-    target.chmod(0o444 if target.suffix == ".qcow2" else 0o400)
-    descriptor = os.open(target, os.O_RDONLY)
+    return seal(target, 0o444 if target.suffix in SHARED else 0o400)
+
+
+def seal(path: Path, mode: int = 0o400) -> dict[str, int]:
+    """Make a file read-only and bring it to the disk for good; return its facts for the manifest."""
+    path.chmod(mode)
+    flush(path)
+    return describe(path)
+
+
+def flush(path: Path) -> None:
+    """Bring a file or a folder to the disk, so that a power cut does not lose it."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    return describe(target)

@@ -4,8 +4,10 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from labctl.errors import LabctlError
+from labctl.hypervisor.delivery import Delivery
 from labctl.hypervisor.saved_state import StateNotUsable, load_saved_state
 from labctl.lab import keys
 from labctl.lab.frozen import Frozen
@@ -22,38 +24,60 @@ SEED_BYTES = 64  # what the kernel's generator is given of the host's; 32 would 
 
 @dataclass(frozen=True)
 class Mould:
-    """What all machines of one lab are cast from."""
+    """What all machines of one lab are cast from: a golden lab or a checkpoint, and how its memory reaches libvirt."""
 
     place: Workplace
     golden: Frozen
     networks: Mapping[str, PlannedNetwork]
     folders: Folders
     accelerator: str
+    delivery: Delivery = Delivery.FIFO
 
     def cast(self, node: PlannedNode, own: Keys) -> bool:
-        """Make a machine that waits, paused; return False where it had to be defined for a cold boot instead.
+        """Make a clone that waits, paused; return False where it had to be defined for a cold boot instead.
 
         The new overlay is ready before what had the name before goes.
         """
-        disk, identity = self.folders.disk(node.member), self.folders.identity(node.member)
-        fresh = disk.with_name(f"{node.member}.new.qcow2")
+        fresh = self.fresh_disk(node)
         self.place.images.create_overlay_on(self.golden.disk(node.member), fresh, node.disk)
         self.place.give_to_qemu(fresh)
+        self.write_identity(node, own)
+        self.place.machines.remove_domain(node.name, node.tag.lab)
+        fresh.rename(self.folders.disk(node.member))
+        # Its mark comes at the gate: a clone without the mark is made again after a crash.
+        return self.wake(replace(node, tag=unconfigured(node.tag)))
+
+    def fresh_disk(self, node: PlannedNode) -> Path:
+        """Return where a node's next disk is made, beside the one that it will replace."""
+        return self.folders.disk(node.member).with_name(f"{node.member}.new.qcow2")
+
+    def write_identity(self, node: PlannedNode, own: Keys) -> None:
+        """Write what the node finds out about itself when it boots."""
+        identity = self.folders.identity(node.member)
         keys.write_secret(identity, render_identity(node, own).encode())
         self.place.give_to_qemu(identity)
-        self.place.machines.remove_domain(node.name, node.tag.lab)
-        fresh.rename(disk)
-        saved = self.golden.state(node.member)
+
+    def wake(self, node: PlannedNode) -> bool:
+        """Load the saved memory into a machine of this name that waits, paused, on the disk that lies ready.
+
+        Returns False where the memory does not fit this host: the machine is then defined for a cold boot.
+        """
         try:
-            # Its mark comes with its own keys: a clone without the mark is made again after a crash.
-            plain = replace(node, tag=unconfigured(node.tag))
-            xml = clone_domain(load_saved_state(saved).xml, plain, self.networks, self.folders)
-            self.place.freezer.restore_domain(saved, xml, node.name, running=False)
+            self.load_memory(node)
         except StateNotUsable:
             networks = dict(self.networks)
             self.place.machines.define_domain(render_domain(node, networks, self.folders, self.accelerator))
             return False
         return True
+
+    def load_memory(self, node: PlannedNode) -> None:
+        """Load the saved memory into a machine that waits, paused. Raises StateNotUsable, StateDamaged, LabctlError."""
+        saved, xml = self.golden.state(node.member), self.describe(node)
+        self.place.freezer.restore_domain(saved, xml, node.name, running=False, delivery=self.delivery)
+
+    def describe(self, node: PlannedNode) -> str:
+        """Return the XML of the saved machine under this node's name. Raises as `load_memory` does."""
+        return clone_domain(load_saved_state(self.golden.state(node.member)).xml, node, self.networks, self.folders)
 
     def personalise(self, node: PlannedNode, own: Keys, deadline: float) -> None:
         """Give a running machine its own keys, clock, randomness and leases, through its guest agent."""

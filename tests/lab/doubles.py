@@ -12,14 +12,15 @@ from xml.etree import ElementTree
 from labctl import playbook
 from labctl.errors import DeadlineMissed, LabctlError
 from labctl.hypervisor.agent import Ended
+from labctl.hypervisor.delivery import Delivery
 from labctl.hypervisor.door import Versions
-from labctl.hypervisor.saved_state import Compression, SavedState, StateNotUsable, write_header
+from labctl.hypervisor.saved_state import Compression, SavedState, StateNotUsable, load_saved_state, write_header
 from labctl.images.store import Image, ImageSpec
 from labctl.lab.workplace import Workplace
 from labctl.monitor import Monitor
 from labctl.plan.observed import DomainState, Observed, SeenDomain, SeenNetwork
 from labctl.playbook import NodeReport, Report, TaskFailure
-from labctl.render.tag import parse_tag
+from labctl.render.tag import parse_tag, render_tag
 from labctl.ssh import Answer, Login, Unreachable
 from labctl.store import Store
 from tests.worlds import catalogue
@@ -56,7 +57,9 @@ class World:
         self.once_silent: set[str] = set()  # they answer from the second time on
         self.xml: dict[str, str] = {}
         self.personal: set[str] = set()
+        self.memory: dict[str, str] = {}  # what a machine holds until its power is cut
         self.cold = False  # whether saved memory is refused
+        self.full = False  # whether there is no room for saved memory
         self.closed = False  # whether every probe is refused
 
 
@@ -109,6 +112,7 @@ class Machines:
         self.fault.count()
         self.own(self.world.domains.get(name), lab)
         self.world.domains.pop(name, None)
+        self.world.memory.pop(name, None)
         self.fault.count()
 
     def mark_configured(self, name: str, lab: str, configured: str) -> None:
@@ -141,18 +145,47 @@ class Freezer(Machines):
     def save_domain(self, name: str, lab: str, path: Path) -> None:
         self.fault.count()
         self.own(self.world.domains[name], lab)
-        state = SavedState(2, False, Compression.RAW, self.world.xml[name], "", 0)
-        path.write_bytes(write_header(state.with_xml(self.world.xml[name])))
+        if self.world.full:
+            raise LabctlError("no room for the memory")
+        head = write_header(SavedState(2, False, Compression.RAW, "", "", 0).with_xml(self.description(name)))
+        path.write_bytes(head + self.world.memory.pop(name, "").encode())
         self.world.domains[name] = replace(self.world.domains[name], state=DomainState.STOPPED)
         self.fault.count()
 
-    def restore_domain(self, saved: Path, xml: str, name: str, *, running: bool) -> None:
+    def restore_domain(
+        self,
+        saved: Path,
+        xml: str,
+        name: str,
+        *,
+        running: bool,
+        delivery: Delivery = Delivery.FIFO,  # noqa: ARG002
+    ) -> None:
         assert saved.exists()
+        known = self.world.domains.get(name)
+        assert known is None or known.state is DomainState.STOPPED, f"{name} is {known}"
         if self.world.cold:
             raise StateNotUsable(name)
         self.define_domain(xml)
+        self.world.memory[name] = saved.read_bytes()[load_saved_state(saved).payload_offset :].decode()
         state = DomainState.RUNNING if running else DomainState.PAUSED
         self.world.domains[name] = replace(self.world.domains[name], state=state)
+        self.fault.count()
+
+    def description(self, name: str) -> str:
+        """Return the XML with the tag as it is now: libvirt keeps both together."""
+        root, tag = ElementTree.fromstring(self.world.xml[name]), self.world.domains[name].tag
+        assert tag is not None
+        (metadata,) = root.findall("metadata")
+        metadata[:] = [ElementTree.fromstring(render_tag(tag))]
+        return ElementTree.tostring(root, encoding="unicode")
+
+    def destroy_domain(self, name: str, lab: str) -> None:
+        self.fault.count()
+        self.own(self.world.domains.get(name), lab)
+        if name in self.world.domains:
+            self.world.domains[name] = replace(self.world.domains[name], state=DomainState.STOPPED)
+            self.world.memory.pop(name, None)
         self.fault.count()
 
     def guest_exec(
