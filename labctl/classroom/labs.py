@@ -1,68 +1,122 @@
-"""Brings up the labs of many owners: one golden lab, then clones under a bounded number of workers and of memory."""
+"""Brings up the labs of many owners: one golden lab, then clones, as many at a time as the host carries."""
 
 import os
-from collections.abc import Callable, Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from labctl.classroom.admission import Admission
-from labctl.classroom.capacity import lab_memory
-from labctl.classroom.wish import ClassWish, ForOwner, LabResult
-from labctl.errors import LabctlError
+from labctl.classroom.capacity import forecast, lab_memory
+from labctl.classroom.wish import LAB_STEP, ClassWish, ForOwner, LabResult
+from labctl.errors import LabctlError, Refused
 from labctl.golden import ensure_golden, find_by_id, golden_folder, golden_id, golden_parts, lab_golden
+from labctl.lab.estimate import class_work
 from labctl.lab.frozen import Frozen
 from labctl.lab.up import bring_up
 from labctl.lab.wish import Pace, Stop, Wish
 from labctl.lab.workplace import Workplace
-from labctl.monitor import Monitor
+from labctl.language import _
+from labctl.monitor import Event, Monitor, Progress
 from labctl.plan.model import ActionKind, Plan
 from labctl.topology.model import Topology
+
+LABS_AT_ONCE = 16  # however idle the processors are: each lab holds threads, connections and pipes
 
 
 def plan_labs(place: Workplace, topology: Topology, owners: Sequence[str]) -> list[Plan]:
     """Return the plan of each owner's lab, cloned from the golden lab that the topology has or will have."""
     golden = golden_id(topology, golden_parts(place, topology))
-    return [place.plan(topology, owner, golden) for owner in owners]
+    observed = place.see()
+    return [place.plan(topology, owner, golden, seen=observed) for owner in owners]
 
 
 def bring_up_labs(
     place: Workplace, wish: ClassWish, pace: Callable[[Path], Pace], monitor: Monitor, stop: Stop
 ) -> list[LabResult]:
-    """Bring up the labs of all owners; one that fails holds back no other. Build the golden lab if one is needed."""
-    plans = {plan.owner: plan for plan in plan_labs(place, wish.topology, wish.owners)}
-    sources = {owner: golden_source(place, plan, wish.reset) for owner, plan in plans.items()}
-    current = next(iter(plans.values())).golden
+    """Bring up the labs of all owners; one that fails holds back no other. Build the golden lab if one is needed.
+
+    Raises Refused, before the first one begins, where not all of them fit on this host.
+    """
+    plans = plan_labs(place, wish.topology, wish.owners)
+    if wish.only_unfinished:
+        plans = [plan for plan in plans if plan.actions]
+    if not plans:
+        return []
+    sources = {plan.owner: golden_source(place, plan, wish.reset) for plan in plans}
     fresh = None
-    if current in sources.values():
+    if plans[0].golden in sources.values():
         fresh = ensure_golden(place, (wish.topology, wish.source), pace, monitor, stop)
-    admission = Admission(lab_memory(fresh) if fresh else 0)
-    several = len(wish.owners) > 1
+        refuse_overflow(place, wish.topology, sum(map(is_new, plans)))
+    admission = Admission(lab_memory(fresh) if fresh else 0, least=1 + (os.cpu_count() or 1))
+    run = ClassRun(place, wish, fresh, sources, admission, pace, monitor, stop, several=len(wish.owners) > 1)
+    start = time.monotonic()
+    with ThreadPoolExecutor(max_workers=LABS_AT_ONCE) as workers:
+        results = [done.result() for done in [workers.submit(run.bring, plan) for plan in plans]]
+    if len(plans) > 1 and all(result.ready for result in results) and all(map(is_new, plans)):
+        place.store.add_timing(class_work(wish.topology.name), (time.monotonic() - start) / len(plans))
+    return results
 
-    def bring(owner: str) -> LabResult:
-        own = ForOwner(owner, monitor) if several else monitor
+
+@dataclass(frozen=True)
+class ClassRun:
+    """One run over many labs. `fresh` is the golden lab as it is now, `sources` the id that each owner's lab needs."""
+
+    place: Workplace
+    wish: ClassWish
+    fresh: Frozen | None
+    sources: Mapping[str, str]
+    admission: Admission
+    pace: Callable[[Path], Pace]
+    monitor: Monitor
+    stop: Stop
+    several: bool
+
+    def bring(self, plan: Plan) -> LabResult:
+        """Bring up one owner's lab; an error is its result."""
+        owner = plan.owner
+        own = ForOwner(owner, self.monitor) if self.several else self.monitor
         try:
-            with admission.admit(owner):
-                golden = find_golden_for(place, plans[owner], sources[owner], fresh)
-                one = Wish(wish.topology, wish.source, owner, golden, wish.replace, wish.reset)
-                plan, progress = bring_up(place, one, pace, own, stop)
+            with self.admission.admit(owner, self.stop):
+                self.tell(owner, Progress.STARTED)
+                golden = self.find_golden(plan)
+                wish = Wish(self.wish.topology, self.wish.source, owner, golden, self.wish.replace, self.wish.reset)
+                result = LabResult(owner, *bring_up(self.place, wish, self.pace, own, self.stop))
         except LabctlError as exc:
-            return LabResult(owner, error=exc)
-        return LabResult(owner, plan, progress)
+            result = LabResult(owner, error=exc)
+        self.tell(owner, Progress.DONE if result.ready else Progress.FAILED)
+        return result
 
-    with ThreadPoolExecutor(max_workers=2 + (os.cpu_count() or 1)) as workers:
-        return [done.result() for done in [workers.submit(bring, owner) for owner in wish.owners]]
+    def find_golden(self, plan: Plan) -> Frozen:
+        """Return the golden lab of one owner's lab; one that nothing is cloned from need not exist."""
+        source = self.sources[plan.owner]
+        if self.fresh is not None and source == self.fresh.id:
+            return self.fresh
+        if source:
+            return find_by_id(self.place, source, plan.lab)
+        return Frozen(plan.golden, plan.topology, golden_folder(self.place) / plan.golden)
+
+    def tell(self, owner: str, progress: Progress) -> None:
+        """Tell where a lab stands as a whole, where there are several."""
+        if self.several:
+            self.monitor.tell(Event(owner, LAB_STEP, progress))
+
+
+def refuse_overflow(place: Workplace, topology: Topology, wanted: int) -> None:
+    """Raise Refused where so many new labs do not fit."""
+    found = forecast(place, topology, wanted)
+    if found and found[0] < wanted:
+        text = _("{wanted} wanted, {fits} fit: each takes about {need} MiB of memory")
+        raise Refused(text.format(wanted=wanted, fits=found[0], need=found[1] >> 20), hint="labctl plan")
+
+
+def is_new(plan: Plan) -> bool:
+    """Return whether a lab takes memory that it does not have yet: all its machines are to be cloned."""
+    return len(plan.actions_of(ActionKind.CLONE_MACHINE)) == len(plan.nodes)
 
 
 def golden_source(place: Workplace, plan: Plan, reset: Collection[str]) -> str:
     """Return the id of the golden lab that is needed to bring a lab up, empty where nothing is cloned."""
     anew = {action.target for action in plan.actions_of(ActionKind.CLONE_MACHINE)} | set(reset)
     return lab_golden(place, plan, anew) if anew else ""
-
-
-def find_golden_for(place: Workplace, plan: Plan, source: str, fresh: Frozen | None) -> Frozen:
-    """Return the golden lab of one owner's lab; one that nothing is cloned from need not exist."""
-    if fresh is not None and source == fresh.id:
-        return fresh
-    if source:
-        return find_by_id(place, source, plan.lab)
-    return Frozen(plan.golden, plan.topology, golden_folder(place) / plan.golden)

@@ -9,16 +9,22 @@ from labctl.monitor import Event, Monitor
 from labctl.plan.model import Plan
 from labctl.topology.model import Topology
 
+LAB_STEP = "lab"  # the step of events whose subject is an owner: begun, ready or failed as a whole
+
 
 @dataclass(frozen=True)
 class ClassWish:
-    """What a person asked for: a topology, where it came from, for whom, and what may be lost or made anew."""
+    """What a person asked for: a topology, where it came from, for whom, and what may be lost or made anew.
+
+    `only_unfinished` leaves alone, unlooked at, the labs that need no act.
+    """
 
     topology: Topology
     source: Path
     owners: tuple[str, ...]
     replace: bool = False
     reset: tuple[str, ...] = ()
+    only_unfinished: bool = False
 
 
 @dataclass(frozen=True)

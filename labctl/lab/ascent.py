@@ -49,13 +49,18 @@ class Ascent:
         """Do the plan's actions and the gate; a node that fails does not hold back the others."""
         start = time.monotonic()
         self.result.changed = bool(self.plan.actions)
-        for step in (self.build_images, self.remove_old, self.create_networks, self.create_machines,
-                     self.clone_machines, self.boot, self.configure, self.gate):  # fmt: skip
+        for step in (self.build_images, self.create_machines, self.clone_machines, self.boot, self.configure,
+                     self.gate):  # fmt: skip
             self.stop.raise_if_asked(self.plan.lab)
             step()
         self.place.store.close_intents(self.plan.lab)
         self.result.seconds = time.monotonic() - start
         return self.result
+
+    def lay_networks(self) -> None:
+        """Remove what must go and create the networks: what `run` builds on."""
+        self.remove_old()
+        self.create_networks()
 
     def build_images(self) -> None:
         """Build what is missing; images are shared by all labs and have a lock of their own."""

@@ -26,6 +26,11 @@ def gate_work(topology: str) -> str:
     return f"gate:{topology}"
 
 
+def class_work(topology: str) -> str:
+    """Return the kind of work of one lab among many: the mean share of a class run."""
+    return f"lab-of-class:{topology}"
+
+
 def kinds_of_work(plan: Plan) -> dict[str, int]:
     """Return how often each timed kind of work occurs in a plan; boots and plays run side by side and count once."""
     work: dict[str, int] = {}

@@ -15,6 +15,9 @@ from labctl.monitor import Monitor
 from labctl.plan.converge import reset_nodes
 from labctl.plan.model import ActionKind, Plan, Reason
 
+SUBNETS = "subnets"  # a lock of the host: no lab has this name, for want of a dash
+SUBNETS_PATIENCE = 300.0  # seconds; each holder needs one or two
+
 
 def refuse_losses(plan: Plan) -> None:
     """Raise Refused where the plan would replace machines that exist, and with them what students did on them."""
@@ -35,15 +38,13 @@ def bring_up(
     """Bring one lab up, from whatever is there, and return its plan with what became of each node."""
     verb = "reset" if wish.reset else "up"
     with hold_lab(place.home, wish.lab, verb):
-        plan = place.plan(wish.topology, wish.owner, wish.golden.id if wish.golden else "")
-        if not wish.replace:
-            refuse_losses(plan)
-        plan = reset_nodes(plan, wish.reset) if wish.reset else plan
-        plan.folders.top.mkdir(mode=0o711, parents=True, exist_ok=True)
-        if wish.source != plan.folders.topology:
-            shutil.copyfile(wish.source, plan.folders.topology)
-        place.store.add_event(wish.lab, who(), verb, ", ".join(wish.reset) or f"{len(plan.actions)} actions")
-        result = Ascent(place, wish, plan, pace, monitor, stop).run()
+        # A subnet is taken once its network exists: two labs that plan at once could choose the same one (F-08).
+        with hold_lab(place.home, SUBNETS, verb, SUBNETS_PATIENCE):
+            plan = plan_wish(place, wish)
+            place.store.add_event(wish.lab, who(), verb, ", ".join(wish.reset) or f"{len(plan.actions)} actions")
+            ascent = Ascent(place, wish, plan, pace, monitor, stop)
+            ascent.lay_networks()
+        result = ascent.run()
         if broken := broken_clones(plan, result):
             place.store.add_event(wish.lab, who(), "clone again", ", ".join(broken))
             anew = reset_nodes(replace(plan, actions=()), broken)
@@ -51,6 +52,17 @@ def bring_up(
             result.seconds += first.seconds
         place.store.add_event(wish.lab, who(), f"{verb} ended", summarise(plan, result))
         return plan, result
+
+
+def plan_wish(place: Workplace, wish: Wish) -> Plan:
+    """Return the plan of a wish, and keep its topology in the lab's folder. Raises Refused where work would be lost."""
+    plan = place.plan(wish.topology, wish.owner, wish.golden.id if wish.golden else "")
+    if not wish.replace:
+        refuse_losses(plan)
+    plan.folders.top.mkdir(mode=0o711, parents=True, exist_ok=True)
+    if wish.source != plan.folders.topology:
+        shutil.copyfile(wish.source, plan.folders.topology)
+    return reset_nodes(plan, wish.reset) if wish.reset else plan
 
 
 def broken_clones(plan: Plan, result: Progressed) -> tuple[str, ...]:

@@ -72,9 +72,9 @@ class Workplace:
         """Return what planning takes from here."""
         return Setting(self.home, self.prefix, playbooks_hash(self.playbooks / "roles"))
 
-    def observe(self, lab: str) -> Observed:
-        """Return the host with the files of one lab and the images that are built."""
-        seen = self.see()
+    def observe(self, lab: str, seen: Observed | None = None) -> Observed:
+        """Return the host with the files of one lab and the images that are built; `seen` saves another look."""
+        seen = seen or self.see()
         # An image of an older recipe is not the one that is asked for.
         built = frozenset(
             (image.name, image.packages)
@@ -98,12 +98,12 @@ class Workplace:
             raise LabctlError(text, hint="labctl status")
         return Folders(self.home / "labs" / lab)
 
-    def plan(self, topology: Topology, owner: str, golden: str = "") -> Plan:
-        """Return the plan of a lab from the host as it is now; nothing is written.
+    def plan(self, topology: Topology, owner: str, golden: str = "", seen: Observed | None = None) -> Plan:
+        """Return the plan of a lab from the host as it is now, or as it was `seen`; nothing is written.
 
         With the id of a golden lab, machines are cloned from it; without, they are built and configured.
         """
-        observed = self.observe(f"{topology.name}-{owner}")
+        observed = self.observe(f"{topology.name}-{owner}", seen)
         return plan_lab(topology, owner, self.catalogue, observed, self.setting, golden=golden)
 
     def spec(self, image: PlannedImage) -> ImageSpec:
