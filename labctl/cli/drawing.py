@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from labctl.cli.labs import load_named
+from labctl.cli.planning import load_named
 from labctl.cli.workplace import complete_topologies
 from labctl.errors import ExitCode, LabctlError
 from labctl.language import _, current_language

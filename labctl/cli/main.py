@@ -17,13 +17,13 @@ from labctl.errors import ExitCode, LabctlError
 from labctl.language import LOCALES, N_, _, current_language
 
 VERBS: dict[str, tuple[str, str]] = {
-    "validate": ("labctl.cli.labs:validate", N_("Check topology files and show every problem.")),
-    "plan": ("labctl.cli.labs:plan", N_("Show what `up` would do, and why; change nothing.")),
+    "validate": ("labctl.cli.planning:validate", N_("Check topology files and show every problem.")),
+    "plan": ("labctl.cli.planning:plan", N_("Show what `up` would do, and why; change nothing.")),
     "up": ("labctl.cli.labs:up", N_("Bring labs up: converge, resume, never start over.")),
     "reset": ("labctl.cli.labs:reset", N_("Bring a lab or a machine back to the golden state.")),
     "status": ("labctl.cli.labs:status", N_("Show the labs and the state of their machines.")),
-    "check": ("labctl.cli.labs:check", N_("Run a lab's checks and show the results.")),
-    "configure": ("labctl.cli.labs:configure", N_("Run the playbooks of a lab again.")),
+    "check": ("labctl.cli.checks:check", N_("Run a lab's checks and show the results.")),
+    "configure": ("labctl.cli.checks:configure", N_("Run the playbooks of a lab again.")),
     "down": ("labctl.cli.labs:down", N_("Remove labs and nothing else.")),
     "ssh": ("labctl.cli.access:ssh", N_("Open a shell on a machine, or run a command there.")),
     "console": ("labctl.cli.access:console", N_("Open a machine's serial console.")),

@@ -148,4 +148,9 @@ def choose_display(title: str, *, as_json: bool, estimate: float | None = None) 
     """Return the display for where stderr goes and what was asked for."""
     if as_json:
         return JsonLines()
-    return Board(title, estimate) if Console(stderr=True).is_terminal else Lines()
+    return Board(title, estimate) if is_terminal() else Lines()
+
+
+def is_terminal() -> bool:
+    """Return whether somebody watches stderr."""
+    return Console(stderr=True).is_terminal

@@ -1,6 +1,6 @@
 """Shows plans, states and outcomes as tables that can be read without colour."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 from rich import box
@@ -10,7 +10,7 @@ from rich.table import Table
 
 from labctl.checks.model import Outcome, Result
 from labctl.cli.progress import clock
-from labctl.errors import ExitCode
+from labctl.errors import ExitCode, LabctlError
 from labctl.lab.status import LabStatus, NodeState
 from labctl.language import _, ngettext
 from labctl.plan.model import ActionKind, Plan, Reason
@@ -97,6 +97,23 @@ def print_class(plans: Sequence[Plan], new: Sequence[Plan], built: bool, fits: t
     if fits and new:
         text = _("{wanted} wanted, {fits} fit: each takes about {need} MiB of memory")
         click.echo(text.format(wanted=len(new), fits=fits[0], need=fits[1] >> 20))
+
+
+def print_failure(subject: str, error: LabctlError, otherwise: str = "") -> None:
+    """Print on stderr what failed and the command that helps; `otherwise` is for an error that names none."""
+    click.secho(f"✘ {subject}: {error.message}", err=True, fg="red")
+    if error.hint or otherwise:
+        click.echo("  " + _("Try: {hint}").format(hint=error.hint or otherwise), err=True)
+
+
+def print_failures(failed: Sequence[tuple[str, str, LabctlError]]) -> None:
+    """Print a table of (student, machine, error), each with the command to type."""
+    table = open_table()
+    for heading in (_("Student"), _("Machine"), _("What happened"), _("Type")):
+        table.add_column(heading, overflow="fold")
+    for owner, node, error in failed:
+        table.add_row(owner, node, escape(error.message.splitlines()[0]), error.hint, style="red")
+    console().print(table)
 
 
 def print_next(lab: str) -> None:
@@ -190,6 +207,19 @@ def print_checks(lab: str, outcomes: Sequence[Outcome], language: str) -> None:
             click.echo(f"{sign} {outcome.check.id}: {outcome.text(language) or outcome.seen}")
             click.echo("    " + _("command: {command}").format(command=outcome.command))
     click.echo(count_checks(outcomes))
+
+
+def print_check_grid(outcomes: Mapping[str, Sequence[Outcome]]) -> None:
+    """Print one line for each lab: how many checks passed, and the names of those that did not."""
+    table = open_table()
+    for heading in (_("Lab"), _("Passed"), _("Points"), _("Not passed")):
+        table.add_column(heading, overflow="fold")
+    for lab, found in outcomes.items():
+        passed = [outcome for outcome in found if outcome.result is Result.PASSED]
+        signs = (f"{RESULT_SIGNS[one.result][0]} {one.check.id}" for one in found if one.result is not Result.PASSED)
+        points = sum(one.check.points for one in passed), sum(one.check.points for one in found)
+        table.add_row(lab, f"{len(passed)}/{len(found)}", f"{points[0]}/{points[1]}", "  ".join(signs))
+    console().print(table)
 
 
 def count_checks(outcomes: Sequence[Outcome]) -> str:

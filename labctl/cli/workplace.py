@@ -46,20 +46,6 @@ class Accelerators:
         return self.found
 
 
-def split_owners(students: str) -> list[str]:
-    """Return the owners of a comma-separated list. Raises a usage error for a bad name."""
-    import re
-
-    owners = [owner.strip() for owner in students.split(",") if owner.strip()]
-    for owner in owners:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,30}", owner):
-            text = _('"{owner}" is not an owner: 1 to 31 small letters, digits and dashes')
-            raise click.BadParameter(text.format(owner=printable(owner)), param_hint="--student")
-    if not owners:
-        raise click.BadParameter(_("at least one owner is needed"), param_hint="--student")
-    return list(dict.fromkeys(owners))
-
-
 def require_node(place: Workplace, lab: str, node: str) -> None:
     """Raise LabctlError where the lab has no such node, naming those it has."""
     nodes = place.load_lab(lab).nodes

@@ -1,0 +1,112 @@
+"""The verbs that ask and put right what runs inside: check, configure."""
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import click
+
+from labctl.checks.model import Outcome
+from labctl.classroom.wish import ForOwner
+from labctl.cli import show
+from labctl.cli.labs import LABS, choose_nodes
+from labctl.cli.planning import JSON
+from labctl.cli.progress import choose_display
+from labctl.cli.selection import CLASS, STUDENT, TOPOLOGY, require_labs, select_labs
+from labctl.cli.typed import printable
+from labctl.cli.workplace import complete_labs, open_workplace
+from labctl.errors import ExitCode
+from labctl.lab.checking import SshProber, run_checks
+from labctl.lab.configure import configure_again
+from labctl.lab.workplace import Workplace
+from labctl.language import _, current_language
+from labctl.monitor import Monitor
+from labctl.topology.model import Check, Topology
+
+LABS_AT_ONCE = 4
+
+
+@click.command(help=_("Run the checks of labs. Exit code: 0 all passed, 1 some failed, 9 some could not be run."))
+@LABS
+@CLASS
+@STUDENT
+@TOPOLOGY
+@click.option(
+    "--node", metavar=_("NAMES"), default="", help=_("Only the checks that start from these machines, with commas.")
+)
+@click.option("--id", "ids", metavar=_("NAMES"), default="", help=_("Only these checks, with commas."))
+@JSON
+def check(
+    labs: Sequence[str], roster: Path | None, student: str, topology: str, node: str, ids: str, as_json: bool
+) -> int:
+    with open_workplace() as place:
+        wanted = require_labs(select_labs(place, labs, roster, student, topology))
+        chosen = {lab: choose_checks(place.load_lab(lab), node, ids) for lab in wanted}
+        title = _("checks of {lab}").format(lab=", ".join(wanted))
+        with choose_display(title, as_json=False) as display, ThreadPoolExecutor(LABS_AT_ONCE) as workers:
+            several = len(wanted) > 1
+            asked = {
+                lab: workers.submit(check_lab, place, lab, checks, ForOwner(lab, display) if several else display)
+                for lab, checks in chosen.items()
+            }
+            outcomes = {lab: done.result() for lab, done in asked.items()}
+    language = current_language()
+    for lab, found in outcomes.items():
+        if as_json:
+            document = {"version": 1, "lab": lab, "checks": [outcome.to_dict(language) for outcome in found]}
+            click.echo(json.dumps(document, ensure_ascii=False))
+        elif not several:
+            show.print_checks(lab, found, language)
+    if several and not as_json:
+        show.print_check_grid(outcomes)
+    return show.check_code([outcome for found in outcomes.values() for outcome in found])
+
+
+def check_lab(place: Workplace, lab: str, checks: Sequence[Check], monitor: Monitor) -> tuple[Outcome, ...]:
+    """Run checks of one lab and keep their outcomes."""
+    topology = place.load_lab(lab)
+    outcomes = run_checks(checks, SshProber(place.guests, place.logins(lab, topology)), monitor)
+    rows = [(found.check.id, str(found.result), found.to_dict("en")) for found in outcomes]
+    place.store.save_outcomes(lab, rows, whole=len(checks) == len(topology.checks))
+    return outcomes
+
+
+def choose_checks(topology: Topology, nodes: str, ids: str) -> list[Check]:
+    """Return the checks that were asked for, all by default. Raises a usage error for an unknown name."""
+    wanted_nodes = choose_nodes(topology, nodes)
+    wanted_ids = [name.strip() for name in ids.split(",") if name.strip()]
+    known = [found.id for found in topology.checks]
+    for name in wanted_ids:
+        if name not in known:
+            text = _('"{name}" is not a check of this lab: {names}')
+            raise click.BadParameter(text.format(name=printable(name), names=", ".join(known)), param_hint="--id")
+    return [
+        found
+        for found in topology.checks
+        if (not wanted_nodes or found.origin in wanted_nodes) and (not wanted_ids or found.id in wanted_ids)
+    ]
+
+
+@click.command(help=_("Run the playbooks of a lab again on running machines; a second run changes nothing."))
+@click.argument("lab", metavar=_("LAB"), shell_complete=complete_labs)
+@click.option("--node", metavar=_("NAMES"), default="", help=_("Only these machines, with commas."))
+@JSON
+def configure(lab: str, node: str, as_json: bool) -> int:
+    with open_workplace() as place:
+        topology = place.load_lab(lab)
+        nodes = choose_nodes(topology, node) or list(topology.nodes)
+        title = _("configure {lab}").format(lab=lab)
+        with choose_display(title, as_json=False) as display:
+            report = configure_again(place, lab, topology, nodes, display)
+    found = {
+        name: {"ok": done.ok, "changed": done.changed, "changes": done.changes, "failed": not done.succeeded}
+        for name, done in report.nodes.items()
+    }
+    if as_json:
+        click.echo(json.dumps({"version": 1, "lab": lab, "nodes": found}, ensure_ascii=False))
+    else:
+        for name, done in report.nodes.items():
+            text = _("{node}: {ok} tasks, {changed} changed") if done.succeeded else done.explain()
+            click.echo(text.format(node=name, ok=done.ok, changed=done.changed) if done.succeeded else text)
+    return ExitCode.FAILED if report.failed else ExitCode.DONE

@@ -1,0 +1,86 @@
+"""The verbs that look ahead and change nothing: validate, plan."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from labctl.classroom.capacity import forecast
+from labctl.classroom.labs import is_new, plan_labs
+from labctl.cli import show
+from labctl.cli.selection import CLASS, find_owners
+from labctl.cli.workplace import complete_topologies, open_workplace
+from labctl.errors import ExitCode, LabctlError
+from labctl.golden import find_golden
+from labctl.lab.estimate import estimate_seconds
+from labctl.lab.workplace import shipped_catalogue
+from labctl.language import _, ngettext
+from labctl.shipped import shipped_folder
+from labctl.topology.load import find_topology, load_topology
+from labctl.topology.model import Topology
+
+TOPOLOGY = click.argument("topology", metavar=_("TOPOLOGY"), shell_complete=complete_topologies)
+OWNERS = click.option(
+    "--student", default="", help=_("Owners of the labs, with commas; `demo` by default. With --class, only these.")
+)
+JSON = click.option("--json", "as_json", is_flag=True, help=_("Print JSON."))
+
+
+def load_named(name: str) -> tuple[Path, Topology]:
+    """Return the file and the topology of a name or path."""
+    path = find_topology(name, shipped_folder("topologies"))
+    return path, load_topology(path, shipped_catalogue())
+
+
+@click.command(help=_("Check topology files, or shipped topologies, and show every problem of each."))
+@click.argument("files", metavar=_("TOPOLOGIES…"), nargs=-1, required=True, shell_complete=complete_topologies)
+def validate(files: Sequence[str]) -> int:
+    code = ExitCode.DONE
+    for name in files:
+        try:
+            path, topology = load_named(name)
+        except LabctlError as exc:
+            click.echo(exc.message)
+            if exc.hint:
+                click.echo(_("Try: {hint}").format(hint=exc.hint), err=True)
+            code = exc.exit_code
+        else:
+            nodes, checks = count_machines(len(topology.nodes)), count_checks(len(topology.checks))
+            click.echo(_("{path}: valid ({nodes}, {checks})").format(path=path, nodes=nodes, checks=checks))
+    return code
+
+
+def count_machines(count: int) -> str:
+    """Return a number of machines in words."""
+    return ngettext("{count} machine", "{count} machines", count).format(count=count)
+
+
+def count_checks(count: int) -> str:
+    """Return a number of checks in words."""
+    return ngettext("{count} check", "{count} checks", count).format(count=count)
+
+
+@click.command(help=_("Show what `up` would do for each owner, and why. Nothing is written or changed."))
+@TOPOLOGY
+@OWNERS
+@CLASS
+@JSON
+@click.option("--detailed-exitcode", is_flag=True, help=_("Exit with 8 where something would change."))
+def plan(topology: str, student: str, roster: Path | None, as_json: bool, detailed_exitcode: bool) -> int:
+    _path, loaded = load_named(topology)
+    owners = find_owners(student, roster)
+    with open_workplace() as place:
+        plans = plan_labs(place, loaded, owners)
+        for planned in plans:
+            if as_json:
+                click.echo(planned.to_json())
+            elif len(plans) == 1:
+                show.print_plan(planned, estimate_seconds(planned, place.store))
+        golden = find_golden(place, loaded)
+        new = [planned for planned in plans if is_new(planned)]
+        fits = forecast(place, loaded, len(new))
+    if not as_json:
+        show.print_class(plans, new, golden is not None, fits)
+    if fits and fits[0] < len(new):
+        return ExitCode.REFUSED
+    return ExitCode.CHANGES_PENDING if detailed_exitcode and any(one.actions for one in plans) else ExitCode.DONE

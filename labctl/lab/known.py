@@ -1,0 +1,28 @@
+"""Which labs exist, by libvirt's word and by the home folder's: either alone is enough for a lab to be known."""
+
+from collections.abc import Mapping
+
+from labctl.errors import LabctlError
+from labctl.lab.workplace import Workplace
+
+
+def find_labs(place: Workplace) -> Mapping[str, tuple[str, str]]:
+    """Return the topology and the owner of each lab of this installation, by the lab's name, sorted."""
+    found = {
+        seen.tag.lab: (seen.tag.topology, seen.tag.owner)
+        for seen in place.see().domains
+        if seen.tag and seen.name.startswith(f"{place.prefix}{seen.tag.lab}.")
+    }
+    for lab in place.known_labs():
+        if lab not in found:
+            found[lab] = names_in_folder(place, lab)
+    return dict(sorted(found.items()))
+
+
+def names_in_folder(place: Workplace, lab: str) -> tuple[str, str]:
+    """Return the topology and owner of a lab without machines; a copy that cannot be read leaves the lab's name."""
+    try:
+        topology = place.load_lab(lab).name
+    except LabctlError:
+        topology = lab.rpartition("-")[0]
+    return topology, lab.removeprefix(f"{topology}-")
