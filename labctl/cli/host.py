@@ -2,40 +2,85 @@
 
 import json
 import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import click
 from rich.markup import escape
 from rich.table import Table
 
 from labctl.cli import show
+from labctl.doctor.findings import Finding
 from labctl.errors import ExitCode
 from labctl.language import _, ngettext
 
 
-@click.command(help=_("Explain what this host can do; for each problem, the command that cures it."))
+@click.command(
+    help=_("Explain what this host can do; for each problem, the command that cures it."),
+    epilog=_(
+        "KSM keeps equal memory of all machines once, so that clones take little. It also lets a machine find out, by "
+        "the time that writing takes, what another one holds in memory: use it in lessons, switch it off for an exam."
+    ),
+)
+@click.option("--fix", is_flag=True, help=_("First cure what is safe to cure, KSM on included; needs root."))
+@click.option(
+    "--ksm",
+    type=click.Choice(["on", "off"]),
+    help=_("Switch the merging of memory on or off, now and for each start of the host; needs root."),
+)
 @click.option("--json", "as_json", is_flag=True, help=_("Print JSON."))
-def doctor(as_json: bool) -> int:
+def doctor(fix: bool, ksm: str | None, as_json: bool) -> int:
     from labctl.doctor.examination import examine, findings_document
     from labctl.images.store import ImageStore
     from labctl.lab.workplace import DEFAULT_URI, home_folder
 
     home = home_folder(os.environ)
+    uri = os.environ.get("LABCTL_URI", DEFAULT_URI)
     image = next((found.path for found in ImageStore(home).list_images()), None)
-    findings = examine(home, os.environ.get("LABCTL_URI", DEFAULT_URI), image)
-    problems = [finding for finding in findings if finding.level == "problem"]
+    cured = []
+    for line in treat(home, fix=fix, ksm=ksm):
+        cured.append(line)
+        if not as_json:
+            click.echo(line)
+    findings = examine(home, uri, image)
     if as_json:
-        click.echo(json.dumps(findings_document(findings), ensure_ascii=False))
+        click.echo(json.dumps(findings_document(findings, cured), ensure_ascii=False))
     else:
-        signs = {"ok": "[green]✔[/]", "warning": "[yellow]![/]", "problem": "[red]✘[/]"}
-        table = Table.grid(padding=(0, 2))
-        for found in findings:
-            table.add_row(signs[str(found.level)], escape(found.text))
-            if found.cure:
-                table.add_row("", "[bold]→[/] " + escape(found.cure))
-        show.console().print(table)
-        summary = ngettext("{count} problem to cure", "{count} problems to cure", len(problems))
-        click.echo(summary.format(count=len(problems)) if problems else _("this host is ready for labs"))
-    return ExitCode.HOST_NOT_READY if problems else ExitCode.DONE
+        if (fix or ksm) and not cured:
+            click.echo(_("nothing had to be changed"))
+        print_findings(findings)
+    return ExitCode.HOST_NOT_READY if any(found.level == "problem" for found in findings) else ExitCode.DONE
+
+
+def treat(home: Path, *, fix: bool, ksm: str | None) -> Iterator[str]:
+    """Change the host as was asked for, and say what was done."""
+    if fix:
+        from labctl.doctor.cures import Host, cure_all
+
+        yield from cure_all(Host(home), merging=ksm is None)
+    if ksm is not None:
+        import psutil
+
+        from labctl.doctor.merging import set_merging
+
+        if set_merging(ksm == "on", room=psutil.virtual_memory().available):
+            yield _("KSM is on, now and after each start of the host") if ksm == "on" else _("KSM is off and stays off")
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Print the findings with their cures, and how many problems there are."""
+    signs = {"ok": "[green]✔[/]", "warning": "[yellow]![/]", "problem": "[red]✘[/]"}
+    table = Table.grid(padding=(0, 2))
+    for found in findings:
+        table.add_row(signs[str(found.level)], escape(found.text))
+        if found.cure:
+            table.add_row("", "[bold]→[/] " + escape(found.cure))
+    show.console().print(table)
+    problems = sum(found.level == "problem" for found in findings)
+    summary = ngettext("{count} problem to cure", "{count} problems to cure", problems)
+    click.echo(summary.format(count=problems) if problems else _("this host is ready for labs"))
+    if any(found.automatic and found.level != "ok" for found in findings):
+        click.echo(_("some of this can be cured at once: {command}").format(command="sudo labctl doctor --fix"))
 
 
 @click.command(help=_("Print the JSON Schema of topology files, for completion and errors in an editor."))

@@ -16,6 +16,6 @@ def examine(home: Path, uri: str = "qemu:///system", image: Path | None = None) 
     return find_all(gather_facts(home, uri, image))
 
 
-def findings_document(findings: Iterable[Finding]) -> dict[str, object]:
+def findings_document(findings: Iterable[Finding], cured: Iterable[str] = ()) -> dict[str, object]:
     """Return what `labctl doctor --json` prints: keys and codes in English, texts in the reader's language."""
-    return {"version": 1, "findings": [asdict(finding) for finding in findings]}
+    return {"version": 1, "findings": [asdict(finding) for finding in findings], "cured": list(cured)}

@@ -5,7 +5,7 @@ import pwd
 import re
 import resource
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,11 @@ from typing import TypeVar
 
 import psutil
 
+from labctl.doctor.limits import ClassLimits, read_class_limits
+from labctl.doctor.merging import Merging, read_merging
 from labctl.errors import LabctlError
 from labctl.hypervisor.accelerator import QEMU_USER, Accelerator, probe_accelerator, qemu_version
+from labctl.hypervisor.delivery import Delivery
 from labctl.program import run
 
 T = TypeVar("T")
@@ -58,14 +61,6 @@ class Capacity:
 
 
 @dataclass(frozen=True)
-class MergingFacts:
-    """Kernel samepage merging: whether it runs, and the bytes that it saves now."""
-
-    running: bool
-    saved: int
-
-
-@dataclass(frozen=True)
 class LimitFacts:
     """What this process and its children may have: open files (soft, hard), processes, inotify instances."""
 
@@ -76,7 +71,10 @@ class LimitFacts:
 
 @dataclass(frozen=True)
 class Facts:
-    """What was read of the host; None for what could not be."""
+    """What was read of the host; None for what could not be.
+
+    `deliveries` says for each way of restoring a saved machine why it does not work, empty where it does.
+    """
 
     home: Path
     libvirt: LibvirtFacts
@@ -86,21 +84,27 @@ class Facts:
     disk: Capacity | None
     memory: Capacity | None
     swap: Capacity | None
-    merging: MergingFacts | None
+    merging: Merging | None
     ipv6: bool | None
     bridge_filter: bool | None
     forward_drop: bool | None
     limits: LimitFacts | None
+    class_limits: ClassLimits | None
     apparmor: bool | None
     qemu_user: str | None
     closed_folder: Path | None
+    deliveries: Mapping[Delivery, str] | None
 
 
 def gather_facts(home: Path, uri: str, image: Path | None = None) -> Facts:
-    """Read everything that doctor looks at; takes a second or two, changes nothing but the accelerator's cache."""
+    """Read everything that doctor looks at; takes some seconds, changes nothing but the verdicts that it keeps.
+
+    Where libvirt's QEMU answers, a tiny machine is saved and restored.
+    """
+    libvirt = read_libvirt(uri)
     return Facts(
         home=home,
-        libvirt=read_libvirt(uri),
+        libvirt=libvirt,
         qemu=qemu_version(),
         accelerator=_or_none(lambda: probe_accelerator(home, image)),
         missing=find_missing_packages(),
@@ -112,9 +116,11 @@ def gather_facts(home: Path, uri: str, image: Path | None = None) -> Facts:
         bridge_filter=_or_none(read_bridge_filter),
         forward_drop=_or_none(read_forward_drop),
         limits=_or_none(read_limits),
+        class_limits=read_class_limits() if libvirt.answers else None,
         apparmor=_or_none(read_apparmor),
         qemu_user=_or_none(read_qemu_user),
         closed_folder=_or_none(lambda: find_closed_folder(home)),
+        deliveries=_or_none(lambda: read_deliveries(home, uri)) if libvirt.answers else None,
     )
 
 
@@ -137,6 +143,17 @@ def read_libvirt(uri: str) -> LibvirtFacts:
     except LabctlError as exc:
         return LibvirtFacts(answers=False, message=exc.message, hint=exc.hint)
     return LibvirtFacts(answers=True, versions=(versions.libvirt, versions.hypervisor))
+
+
+def read_deliveries(home: Path, uri: str) -> Mapping[Delivery, str] | None:
+    """Run the self-test of instant clones in the home folder; None where there is none yet, or no QEMU."""
+    from labctl.hypervisor.door import Hypervisor
+    from labctl.hypervisor.trial import find_deliveries
+
+    if not uri.startswith("qemu") or not home.is_dir():
+        return None
+    with Hypervisor(uri, connections=1) as hypervisor:
+        return find_deliveries(hypervisor, home, again=True)
 
 
 def find_missing_packages(grub_module: Path = _GRUB_MODULE) -> tuple[str, ...]:
@@ -165,14 +182,6 @@ def _memory() -> Capacity:
 def _swap() -> Capacity:
     swap = psutil.swap_memory()
     return Capacity(free=swap.free, total=swap.total)
-
-
-def read_merging(folder: Path = Path("/sys/kernel/mm/ksm")) -> MergingFacts:
-    """Read the state of kernel samepage merging."""
-    sharing = int((folder / "pages_sharing").read_text(encoding="ascii"))
-    return MergingFacts(
-        running=(folder / "run").read_text(encoding="ascii").strip() == "1", saved=sharing * resource.getpagesize()
-    )
 
 
 def read_ipv6(folder: Path = Path("/proc/sys/net/ipv6/conf")) -> bool:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from labctl.doctor.facts import Capacity, Facts
+from labctl.doctor.limits import LOG_FILES, NETWORK_WATCHES, TASKS, ClassLimits, Supply
 from labctl.hypervisor.accelerator import QEMU_USER, Kind, Verdict
 from labctl.language import _, decimal
 
@@ -11,6 +12,8 @@ GIB = 2**30
 DISK_PROBLEM, DISK_WARNING = 5 * GIB, 20 * GIB  # an image and the overlays of one lab; those of a class
 MEMORY_WARNING = 4 * GIB  # three small machines and the host
 OPEN_FILES, PROCESSES, INOTIFY = 1024, 4096, 128
+CLASS_LABS, CLASS_MACHINES = 24, 120  # the class that a host is measured against: 24 labs of 5 machines
+FILES_ENOUGH, WATCHES_ENOUGH, TASKS_ENOUGH = 16384, 1024, 4194304  # what the cures raise the limits to
 
 
 class Level(StrEnum):
@@ -23,12 +26,17 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing about the host. `code` is stable English; `text` is a sentence; `cure` a command to type, or empty."""
+    """One thing about the host.
+
+    `code` is stable English; `text` is a sentence; `cure` a command to type, or empty; `automatic` says
+    that `labctl doctor --fix` does the same.
+    """
 
     code: str
     level: Level
     text: str
     cure: str = ""
+    automatic: bool = False
 
 
 def find_all(facts: Facts) -> tuple[Finding, ...]:
@@ -76,7 +84,8 @@ def judge_accelerator(facts: Facts) -> Finding:
     if found.verdict is Verdict.FORBIDDEN_TO_QEMU:
         # measured with libvirt 9.0: it finds its knowledge of QEMU outdated each time
         text += " " + _("(libvirt also examines QEMU again before each request, which takes seconds)")
-    return Finding("accelerator", Level.WARNING, text, _ACCELERATOR_CURES[found.verdict])
+    automatic = found.verdict is Verdict.FORBIDDEN_TO_QEMU
+    return Finding("accelerator", Level.WARNING, text, _ACCELERATOR_CURES[found.verdict], automatic)
 
 
 _ACCELERATOR_CURES = {
@@ -95,8 +104,19 @@ def judge_clone_engine(facts: Facts) -> Finding:
     if not facts.libvirt.answers:
         text = _("whether machines can be saved and restored is unknown while libvirt does not answer")
         return Finding("clone-engine", Level.WARNING, text, facts.libvirt.hint)
-    text = _("libvirt can save and restore machines; the self-test of instant clones has not been run")
-    return Finding("clone-engine", Level.OK, text)
+    if facts.deliveries is None:
+        text = _("libvirt can save and restore machines; the self-test of instant clones has not been run")
+        return Finding("clone-engine", Level.OK, text, "sudo labctl doctor")
+    from labctl.hypervisor.trial import best_delivery  # it needs libvirt, which this host has, since it answers
+
+    best = best_delivery(facts.deliveries)
+    if best is None:
+        text = _("instant clones do not work here, so that labs boot, which takes minutes: {reason}")
+        text = text.format(reason=next(iter(facts.deliveries.values())))
+        return Finding("clone-engine", Level.WARNING, text, "sudo tail /var/log/libvirt/libvirtd.log")
+    works = ", ".join(delivery.value for delivery, reason in facts.deliveries.items() if not reason)
+    text = _("machines are cloned with their memory, by {best}; this host can do: {works}")
+    return Finding("clone-engine", Level.OK, text.format(best=best.value, works=works))
 
 
 def judge_disk(facts: Facts) -> Finding:
@@ -129,11 +149,9 @@ def judge_merging(facts: Facts) -> Finding:
         return Finding("ksm", Level.OK, _("this kernel cannot merge the memory that clones share (KSM)"))
     if not facts.merging.running:
         text = _("KSM is off: clones do not share memory, as it should be during an exam")
-        return Finding("ksm", Level.OK, text, "echo 1 | sudo tee /sys/kernel/mm/ksm/run")
-    text = _("KSM runs and saves {saved} GiB; switch it off for an exam")
-    return Finding(
-        "ksm", Level.OK, text.format(saved=gib(facts.merging.saved)), "echo 2 | sudo tee /sys/kernel/mm/ksm/run"
-    )
+        return Finding("ksm", Level.OK, text, "sudo labctl doctor --ksm on", automatic=True)
+    text = _("KSM runs and saves {saved} GiB; during an exam it would let one machine guess at another's memory")
+    return Finding("ksm", Level.OK, text.format(saved=gib(facts.merging.saved)), "sudo labctl doctor --ksm off")
 
 
 def judge_ipv6(facts: Facts) -> Finding:
@@ -156,9 +174,9 @@ def judge_bridges(facts: Facts) -> Finding:
         return Finding("bridge-filter", Level.OK, _("traffic inside a lab network does not pass the host's filter"))
     if facts.forward_drop:
         text = _("the host drops traffic between machines of one network (bridge-nf and FORWARD DROP, as Docker sets)")
-        return Finding("bridge-filter", Level.PROBLEM, text, cure)
+        return Finding("bridge-filter", Level.PROBLEM, text, cure, automatic=True)
     text = _("traffic between machines of one network passes the host's filter, whose rules may drop it")
-    return Finding("bridge-filter", Level.WARNING, text, cure)
+    return Finding("bridge-filter", Level.WARNING, text, cure, automatic=True)
 
 
 def judge_limits(facts: Facts) -> Finding:
@@ -175,8 +193,42 @@ def judge_limits(facts: Facts) -> Finding:
         return Finding("limits", Level.WARNING, text, f"sudo prlimit --pid $$ --nproc={4 * PROCESSES}")
     if inotify is not None and inotify < INOTIFY:
         text = _("only {number} programs of one user may watch files (inotify)").format(number=inotify)
-        return Finding("limits", Level.WARNING, text, "sudo sysctl -w fs.inotify.max_user_instances=1024")
+        cure = f"sudo sysctl -w fs.inotify.max_user_instances={WATCHES_ENOUGH}"
+        return Finding("limits", Level.WARNING, text, cure, automatic=True)
     return Finding("limits", Level.OK, _("the limits for open files, processes and inotify are high enough"))
+
+
+def judge_class(facts: Facts) -> Finding:
+    """Judge the limits that 24 labs of 5 machines would reach before the memory does, F-46."""
+    limits = facts.class_limits
+    if limits is None:
+        return _unknown("class-limits", _("what limits a class is unknown while libvirt does not answer"))
+    texts = {
+        "libvirt": _("libvirt may open {free} more files, and a class of {labs} labs with 5 machines takes {need}"),
+        "virtlogd": _("virtlogd may open {free} more files, and a class of {labs} labs with 5 machines takes {need}"),
+        "tasks": _("{free} more threads may run, and a class of {labs} labs with 5 machines takes {need}"),
+        "inotify": _("{free} more programs of root may watch files, and a class of {labs} labs takes {need} (dnsmasq)"),
+    }
+    for limit, (supply, need, cure) in class_needs(limits).items():
+        if supply is not None and supply.free < need:
+            text = texts[limit].format(free=supply.free, labs=CLASS_LABS, need=need)
+            return Finding("class-limits", Level.WARNING, text, cure, automatic=True)
+    text = _("the host's limits allow a class of {labs} labs with 5 machines; `labctl plan --class` tells about memory")
+    return Finding("class-limits", Level.OK, text.format(labs=CLASS_LABS))
+
+
+def class_needs(limits: ClassLimits) -> dict[str, tuple[Supply | None, int, str]]:
+    """Return for each limit what is left of it, what the class would take, and the command that raises it."""
+    files = f"sudo prlimit --nofile={FILES_ENOUGH}:{FILES_ENOUGH} --pid $(cat /run/{{}}.pid)"
+    return {
+        "libvirt": (limits.libvirt_files, CLASS_MACHINES * limits.files_each, files.format(limits.daemon)),
+        "virtlogd": (limits.log_files, CLASS_MACHINES * LOG_FILES, files.format("virtlogd")),
+        "tasks": (limits.tasks, CLASS_MACHINES * TASKS, f"sudo sysctl -w kernel.pid_max={TASKS_ENOUGH}"),
+        "inotify": (
+            limits.watches, CLASS_LABS * NETWORK_WATCHES,
+            f"sudo sysctl -w fs.inotify.max_user_instances={WATCHES_ENOUGH}",
+        ),
+    }  # fmt: skip
 
 
 def judge_apparmor(facts: Facts) -> Finding:
@@ -205,7 +257,7 @@ def judge_home(facts: Facts) -> Finding:
     if facts.closed_folder is not None:
         text = _('the user "{user}", who runs machines, cannot enter the folder "{folder}"')
         text = text.format(user=QEMU_USER, folder=facts.closed_folder)
-        return Finding("home", Level.PROBLEM, text, f"sudo chmod o+x {facts.closed_folder}")
+        return Finding("home", Level.PROBLEM, text, f"sudo chmod o+x {facts.closed_folder}", automatic=True)
     return Finding("home", Level.OK, _("machines can reach their disks in {home}").format(home=facts.home))
 
 
@@ -236,6 +288,7 @@ _JUDGES = (
     judge_ipv6,
     judge_bridges,
     judge_limits,
+    judge_class,
     judge_apparmor,
     judge_qemu_user,
     judge_home,

@@ -36,7 +36,8 @@ class ClassLimits:
     """What is left for a class, and what one machine takes of it; a supply is None where the host does not tell.
 
     `libvirt_files` and `log_files` are open files of libvirt's daemon and of virtlogd, `tasks` are threads
-    of the whole host, `watches` are root's inotify instances. `machines` counts QEMU's processes now.
+    of the whole host, `watches` are root's inotify instances. `machines` counts QEMU's processes now,
+    `daemon` is the name of libvirt's daemon here.
     """
 
     machines: int = 0
@@ -45,12 +46,13 @@ class ClassLimits:
     tasks: Supply | None = None
     watches: Supply | None = None
     files_each: int = LIBVIRT_FILES
+    daemon: str = "libvirtd"
 
 
 def read_class_limits(proc: Path = PROC, run: Path = RUN, cgroups: Path = CGROUPS) -> ClassLimits:
     """Read what is left; without root the daemons' open files and others' inotify instances stay unknown."""
     machines = len(find_guests(proc, run))
-    daemon = next((pid for name in DAEMONS if (pid := find_daemon(name, proc, run))), None)
+    name, daemon = find_libvirt(proc, run)
     logger = find_daemon("virtlogd", proc, run)
     files = _known(lambda: read_files(daemon, proc)) if daemon else None
     return ClassLimits(
@@ -60,6 +62,7 @@ def read_class_limits(proc: Path = PROC, run: Path = RUN, cgroups: Path = CGROUP
         tasks=_known(lambda: read_tasks(daemon, machines, proc, cgroups)),
         watches=_known(lambda: read_watches(proc)),
         files_each=files_each(files, machines),
+        daemon=name,
     )
 
 
@@ -68,6 +71,12 @@ def files_each(files: Supply | None, machines: int) -> int:
     if files is None or not machines:
         return LIBVIRT_FILES
     return max(LIBVIRT_FILES, -(-max(0, files.used - IDLE_FILES) // machines))
+
+
+def find_libvirt(proc: Path = PROC, run: Path = RUN) -> tuple[str, int | None]:
+    """Return the name and process id of the daemon that runs the machines; None where it does not run."""
+    found = ((name, find_daemon(name, proc, run)) for name in DAEMONS)
+    return next(((name, pid) for name, pid in found if pid is not None), (DAEMONS[-1], None))
 
 
 def find_daemon(name: str, proc: Path = PROC, run: Path = RUN) -> int | None:

@@ -1,5 +1,4 @@
 import json
-import os
 import pwd
 import subprocess
 import sys
@@ -17,7 +16,6 @@ from labctl.doctor.facts import (
     read_bridge_filter,
     read_ipv6,
     read_limits,
-    read_merging,
     read_qemu_user,
 )
 
@@ -43,11 +41,6 @@ def test_the_bridge_filter_is_off_without_its_module(tmp_path: Path) -> None:
     (tmp_path / "bridge-nf-call-iptables").write_text("0\n")
     (tmp_path / "bridge-nf-call-ip6tables").write_text("1\n")
     assert read_bridge_filter(tmp_path)
-
-
-def test_merged_pages_are_counted_in_bytes(tmp_path: Path) -> None:
-    write(tmp_path, run="1\n", pages_sharing="10\n")
-    assert (read_merging(tmp_path).running, read_merging(tmp_path).saved) == (True, 10 * os.sysconf("SC_PAGE_SIZE"))
 
 
 def test_limits_are_read_without_inotify(tmp_path: Path) -> None:
@@ -92,8 +85,10 @@ def test_this_host_is_examined(tmp_path: Path) -> None:
     assert next(each for each in findings if each.code == "libvirt").level == "ok"
     document = json.loads(json.dumps(findings_document(findings)))
     assert document["version"] == 1
-    assert {"code", "level", "text", "cure"} == set(document["findings"][0])
-    assert gather_facts(tmp_path, "test:///default").libvirt.answers
+    assert {"code", "level", "text", "cure", "automatic"} == set(document["findings"][0])
+    facts = gather_facts(tmp_path, "test:///default")
+    assert facts.libvirt.answers
+    assert facts.deliveries is None  # the self-test is for QEMU
 
 
 def test_libvirt_that_is_down_is_a_problem_with_the_command_that_starts_it(tmp_path: Path) -> None:  # F-10

@@ -4,9 +4,12 @@ from typing import Any
 
 import pytest
 
-from labctl.doctor.facts import Capacity, Facts, LibvirtFacts, LimitFacts, MergingFacts
+from labctl.doctor.facts import Capacity, Facts, LibvirtFacts, LimitFacts
 from labctl.doctor.findings import GIB, Finding, Level, find_all
+from labctl.doctor.limits import ClassLimits, Supply
+from labctl.doctor.merging import Merging
 from labctl.hypervisor.accelerator import Accelerator, Kind, Verdict
+from labctl.hypervisor.delivery import Delivery
 
 HEALTHY = Facts(
     home=Path("/var/lib/labctl"),
@@ -17,14 +20,16 @@ HEALTHY = Facts(
     disk=Capacity(free=200 * GIB, total=250 * GIB),
     memory=Capacity(free=20 * GIB, total=24 * GIB),
     swap=Capacity(free=0, total=0),
-    merging=MergingFacts(running=False, saved=0),
+    merging=Merging(running=False, saved=0),
     ipv6=True,
     bridge_filter=False,
     forward_drop=False,
     limits=LimitFacts(open_files=(1024, 1048576), processes=2**62, inotify_instances=128),
+    class_limits=ClassLimits(0, Supply(30, 8192), Supply(12, 16384), Supply(300, 32768), Supply(9, 128)),
     apparmor=True,
     qemu_user="",
     closed_folder=None,
+    deliveries={Delivery.FIFO: "", Delivery.REFLINK: "not supported", Delivery.COPY: ""},
 )
 
 
@@ -64,6 +69,24 @@ TROUBLES: list[tuple[str, dict[str, Any], Level, str, str]] = [
     ("limits", {"limits": LimitFacts((256, 4096), 9999, 128)}, Level.WARNING, "256 files", "ulimit -n 4096"),  # F-46
     ("limits", {"limits": LimitFacts((1024, 4096), 500, 128)}, Level.WARNING, "500 processes", "prlimit"),
     ("limits", {"limits": LimitFacts((1024, 4096), 9999, 8)}, Level.WARNING, "inotify", "max_user_instances"),
+    (  # F-46: 120 machines, 8 files each
+        "class-limits",
+        {"class_limits": ClassLimits(0, Supply(100, 1024))},
+        Level.WARNING,
+        "924 more files, and a class of 24 labs with 5 machines takes 960",
+        "prlimit --nofile=16384:16384 --pid $(cat /run/libvirtd.pid)",
+    ),
+    ("class-limits", {"class_limits": ClassLimits(0, None, Supply(600, 1024))}, Level.WARNING, "480", "virtlogd.pid"),
+    ("class-limits", {"class_limits": ClassLimits(tasks=Supply(200, 1000))}, Level.WARNING, "800 more", "pid_max"),
+    ("class-limits", {"class_limits": ClassLimits(watches=Supply(110, 128))}, Level.WARNING, "18 more", "instances"),
+    ("class-limits", {"class_limits": None}, Level.WARNING, "unknown", "doctor"),
+    (
+        "clone-engine",
+        {"deliveries": dict.fromkeys(Delivery, "no room")},
+        Level.WARNING,
+        "labs boot, which takes minutes: no room",
+        "libvirtd.log",
+    ),
     ("apparmor", {"apparmor": False}, Level.WARNING, "off", "apparmor"),
     ("qemu-user", {"qemu_user": "root"}, Level.PROBLEM, "as root", "qemu.conf"),  # SEC-04
     ("home", {"closed_folder": Path("/root")}, Level.PROBLEM, '"/root"', "chmod o+x /root"),
@@ -78,6 +101,20 @@ def test_each_trouble_is_told_with_its_cure(
     assert found.level is level
     assert says in found.text
     assert cure in found.cure
+
+
+def test_the_way_of_cloning_is_told() -> None:
+    assert "by fifo; this host can do: fifo, copy" in finding("clone-engine").text
+    only = {Delivery.FIFO: "broken", Delivery.REFLINK: "broken", Delivery.COPY: ""}
+    assert "by copy; this host can do: copy" in finding("clone-engine", deliveries=only).text
+
+
+def test_merging_is_a_choice_whose_danger_is_told() -> None:
+    assert finding("ksm").cure == "sudo labctl doctor --ksm on"
+    on = finding("ksm", merging=Merging(running=True, saved=3 * GIB))
+    assert (on.level, on.cure) == (Level.OK, "sudo labctl doctor --ksm off")
+    assert "saves 3.0 GiB" in on.text
+    assert "exam" in on.text
 
 
 @pytest.mark.parametrize("verdict", [verdict for verdict in Verdict if verdict is not Verdict.WORKS])
