@@ -17,7 +17,6 @@ from labctl.lab.frozen import Frozen
 from labctl.lab.up import bring_up
 from labctl.lab.wish import Pace, Stop, Wish
 from labctl.lab.workplace import Workplace
-from labctl.language import _
 from labctl.monitor import Event, Monitor, Progress
 from labctl.plan.model import ActionKind, Plan
 from labctl.topology.model import Topology
@@ -106,9 +105,8 @@ class ClassRun:
 def refuse_overflow(place: Workplace, topology: Topology, wanted: int) -> None:
     """Raise Refused where so many new labs do not fit."""
     found = forecast(place, topology, wanted)
-    if found and found[0] < wanted:
-        text = _("{wanted} wanted, {fits} fit: each takes about {need} MiB of memory")
-        raise Refused(text.format(wanted=wanted, fits=found[0], need=found[1] >> 20), hint="labctl plan")
+    if found and found.fits < wanted:
+        raise Refused(found.explain(), hint="labctl plan")
 
 
 def is_new(plan: Plan) -> bool:

@@ -1,5 +1,6 @@
 """The verbs that look ahead and change nothing: validate, plan."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -81,6 +82,8 @@ def plan(topology: str, student: str, roster: Path | None, as_json: bool, detail
         fits = forecast(place, loaded, len(new))
     if not as_json:
         show.print_class(plans, new, golden is not None, fits)
-    if fits and fits[0] < len(new):
+    elif fits and len(plans) > 1:
+        click.echo(json.dumps(fits.to_dict(), ensure_ascii=False))
+    if fits and fits.fits < len(new):
         return ExitCode.REFUSED
     return ExitCode.CHANGES_PENDING if detailed_exitcode and any(one.actions for one in plans) else ExitCode.DONE

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from labctl.checks.model import Outcome, Result
+from labctl.classroom.capacity import Forecast
 from labctl.cli.progress import clock
 from labctl.errors import ExitCode, LabctlError
 from labctl.lab.status import LabStatus, NodeState
@@ -87,16 +88,17 @@ def print_plan(plan: Plan, seconds: float | None) -> None:
         click.echo(_("estimate from this host's past: {time}").format(time=clock(seconds)))
 
 
-def print_class(plans: Sequence[Plan], new: Sequence[Plan], built: bool, fits: tuple[int, int] | None) -> None:
-    """Print what a class needs: whether the golden lab is there, and how many of its new labs fit in memory."""
+def print_class(plans: Sequence[Plan], new: Sequence[Plan], built: bool, fits: Forecast | None) -> None:
+    """Print what a class needs: whether the golden lab is there, and how many of its new labs fit."""
+    from labctl.cli.forecast import print_forecast  # it uses the tables of this module
+
     if new and not built:
         click.echo(_("the golden lab {id} is built first; labs are cloned from it").format(id=new[0].golden))
     if len(plans) > 1:
         text = _("{count} labs, {new} of them with machines to clone")
         click.echo(text.format(count=len(plans), new=len(new)))
     if fits and new:
-        text = _("{wanted} wanted, {fits} fit: each takes about {need} MiB of memory")
-        click.echo(text.format(wanted=len(new), fits=fits[0], need=fits[1] >> 20))
+        print_forecast(fits, existing=len(plans) - len(new))
 
 
 def print_failure(subject: str, error: LabctlError, otherwise: str = "") -> None:
