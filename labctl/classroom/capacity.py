@@ -15,7 +15,6 @@ from labctl.doctor.findings import DISK_PROBLEM
 from labctl.doctor.limits import LOG_FILES, NETWORK_WATCHES, TASKS, ClassLimits, Supply, read_class_limits
 from labctl.doctor.merging import Merging, further_lab_cost, read_merging
 from labctl.golden import find_golden
-from labctl.images.overlay import find_disks
 from labctl.lab.estimate import class_work, clone_work, gate_work
 from labctl.lab.frozen import Frozen
 from labctl.lab.workplace import Workplace
@@ -253,7 +252,7 @@ def share(resource: Resource, need: int, free: int | None, *, refuses: bool = Tr
 
 def share_memory(need: int, free: int, further: float) -> Share:
     """Return how many labs fit in memory, where one has begun and the others have been merged with it."""
-    later = max(1, round(need * further))
+    later = max(1, int(need * further))
     fits = None if need <= 0 else 0 if free < need else 1 + (free - need) // later
     return Share(Resource.MEMORY, need, free, fits, later)
 
@@ -276,7 +275,7 @@ def read_needs(place: Workplace, topology: Topology, golden: Frozen) -> LabNeeds
 def disk_growth(place: Workplace) -> int:
     """Return the bytes that a machine's overlay is to grow by: the mean of those here, or a guess that is larger."""
     sizes = []
-    for disk in find_disks(place.home / "labs"):
+    for disk in place.home.glob("labs/*/disks/*.qcow2"):
         with suppress(OSError):  # its lab is being removed
             sizes.append(disk.stat().st_blocks * 512)
     return max(DISK_BYTES, sum(sizes) // len(sizes)) if sizes else DISK_BYTES
