@@ -32,7 +32,7 @@ from labctl.language import _, ngettext
 def doctor(fix: bool, ksm: str | None, as_json: bool) -> int:
     from labctl.doctor.examination import examine, findings_document
     from labctl.images.store import ImageStore
-    from labctl.lab.workplace import DEFAULT_URI, home_folder
+    from labctl.lab.site import DEFAULT_URI, home_folder
 
     home = home_folder(os.environ)
     uri = os.environ.get("LABCTL_URI", DEFAULT_URI)

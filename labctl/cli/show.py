@@ -49,6 +49,7 @@ def reason_name(reason: Reason) -> str:
     return {
         Reason.MISSING: _("it does not exist"),
         Reason.STOPPED: _("it is stopped"),
+        Reason.REBOOTED: _("the host was restarted"),
         Reason.PAUSED: _("it is paused"),
         Reason.CRASHED: _("it has crashed"),
         Reason.CHANGED: _("the topology has changed"),

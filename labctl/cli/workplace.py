@@ -11,8 +11,9 @@ from labctl.cli.typed import printable
 from labctl.errors import LabctlError
 from labctl.hypervisor.accelerator import probe_accelerator
 from labctl.hypervisor.door import Hypervisor
+from labctl.lab.site import DEFAULT_URI
 from labctl.lab.wish import Pace
-from labctl.lab.workplace import DEFAULT_URI, Workplace
+from labctl.lab.workplace import Workplace
 from labctl.language import _
 
 

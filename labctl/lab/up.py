@@ -50,6 +50,7 @@ def bring_up(
             anew = reset_nodes(replace(plan, actions=()), broken)
             first, result = result, Ascent(place, wish, anew, pace, monitor, stop).run()
             result.seconds += first.seconds
+        place.store.note_boot(wish.lab, place.boot_id, reset=len(wish.reset) == len(plan.nodes))
         place.store.add_event(wish.lab, who(), f"{verb} ended", summarise(plan, result))
         return plan, result
 

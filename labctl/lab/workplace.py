@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,10 +14,10 @@ from labctl.images.recipe import RECIPES
 from labctl.images.store import ImageSpec, ImageStore
 from labctl.lab import keys
 from labctl.lab.doors import Configurator, Freezer, Guests, Images, Machines
+from labctl.lab.site import DEFAULT_URI, Site, ensure_home, home_folder
 from labctl.language import _
 from labctl.plan.lab import Setting, plan_lab
 from labctl.plan.model import Folders, Plan, PlannedImage
-from labctl.plan.names import home_mark
 from labctl.plan.observed import Observed
 from labctl.playbook import playbooks_hash
 from labctl.shipped import shipped_folder
@@ -26,24 +27,19 @@ from labctl.topology.catalogue import Catalogue, load_catalogue
 from labctl.topology.load import load_topology
 from labctl.topology.model import Topology
 
-DEFAULT_HOME = Path("/var/lib/labctl")
-DEFAULT_URI = "qemu:///system"
 LAB_NAME = re.compile("[a-z][a-z0-9-]{0,62}")  # the names of a topology and an owner, 31 letters each, and a dash
 
 
-@dataclass(frozen=True)
-class Workplace:
+@dataclass(frozen=True, kw_only=True)
+class Workplace(Site):
     """One installation of labctl. `prefix` starts every libvirt name: a test or a benchmark has one of its own."""
 
-    home: Path
     uri: str
-    prefix: str
     machines: Machines
     freezer: Freezer
     images: Images
     guests: Guests
     configurator: Configurator
-    store: Store
     catalogue: Catalogue
     playbooks: Path
 
@@ -81,15 +77,17 @@ class Workplace:
             for image in self.images.list_images()
             if image.key == ImageSpec(image.name, image.packages).key
         )
-        return replace(seen, files=find_files(self.folders(lab)), images=built)
+        return replace(
+            seen, files=find_files(self.folders(lab)), images=built, rebooted=lab in self.labs_before_reboot()
+        )
 
-    def see(self) -> Observed:
-        """Return the host as it is; what another installation made is as foreign as what labctl did not make."""
-        seen = self.machines.observe()
-        mark = home_mark(str(self.home))
-        domains = (one if one.tag is None or one.tag.home == mark else replace(one, tag=None) for one in seen.domains)
-        networks = (one if one.tag is None or one.tag.home == mark else replace(one, tag=None) for one in seen.networks)
-        return replace(seen, domains=tuple(domains), networks=tuple(networks))
+    def who_answers(self, addresses: Collection[str], timeout: float) -> frozenset[str]:
+        """Return the addresses whose kernel accepts a connection on the SSH port; all are asked at once."""
+        if not addresses:
+            return frozenset()
+        with ThreadPoolExecutor(max_workers=len(addresses)) as workers:
+            asked = {address: workers.submit(self.guests.answers, address, timeout) for address in addresses}
+            return frozenset(address for address, answer in asked.items() if answer.result())
 
     def folders(self, lab: str) -> Folders:
         """Return where a lab keeps its files. Raises LabctlError for a name that would lead out of the home folder."""
@@ -133,26 +131,6 @@ class Workplace:
         """Return how to log in to each node of a lab."""
         layout = self.layout(lab, topology)
         return {node.member: keys.login(layout.folders, node) for node in layout.nodes}
-
-    def known_labs(self) -> Sequence[str]:
-        """Return the labs that have a folder here, sorted."""
-        top = self.home / "labs"
-        return sorted(path.parent.name for path in top.glob("*/topology.yml")) if top.is_dir() else []
-
-
-def home_folder(environment: Mapping[str, str]) -> Path:
-    """Return LABCTL_HOME, /var/lib/labctl by default."""
-    return Path(environment.get("LABCTL_HOME") or DEFAULT_HOME).absolute()
-
-
-def ensure_home(home: Path) -> None:
-    """Make the home folder; QEMU's user must be able to walk through it, not to list it."""
-    try:
-        (home / "labs").mkdir(mode=0o711, parents=True, exist_ok=True)
-        home.chmod(0o711)
-    except OSError as exc:
-        text = _('the folder "{path}" cannot be used: {error}')
-        raise LabctlError(text.format(path=home, error=exc.strerror), hint=f"ls -ld {home} {home.parent}") from exc
 
 
 def shipped_catalogue() -> Catalogue:

@@ -111,7 +111,8 @@ def machine_actions(node: PlannedNode, seen: SeenDomain | None, plan: Plan, obse
         yield Action(ActionKind.CREATE_MACHINE, node.member, reason)
         yield Action(ActionKind.START_MACHINE, node.member, Reason.NEW)
     elif seen is not None and seen.state is not DomainState.RUNNING:
-        yield Action(ActionKind.START_MACHINE, node.member, STATE_REASONS[seen.state])
+        why = Reason.REBOOTED if seen.stopped_by_reboot(observed.rebooted) else STATE_REASONS[seen.state]
+        yield Action(ActionKind.START_MACHINE, node.member, why)
 
 
 def service_actions(node: PlannedNode, seen: SeenDomain | None, plan: Plan, observed: Observed) -> Iterator[Action]:

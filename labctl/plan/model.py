@@ -37,6 +37,7 @@ class Reason(StrEnum):
 
     MISSING = "missing"
     STOPPED = "stopped"
+    REBOOTED = "rebooted"
     PAUSED = "paused"
     CRASHED = "crashed"
     CHANGED = "changed"

@@ -46,6 +46,13 @@ class SeenDomain:
     tag: Tag | None = None
     disks: tuple[str, ...] = ()
 
+    def stopped_by_reboot(self, rebooted: bool) -> bool:
+        """Return whether a restart of the host, if there was one, is what stopped the machine.
+
+        libvirt knows why it stops a machine for as long as the host runs; what it finds at its start has no reason.
+        """
+        return rebooted and self.state is DomainState.STOPPED and self.reason in {"", "unknown"}
+
 
 @dataclass(frozen=True)
 class SeenNetwork:
@@ -64,7 +71,8 @@ class Observed:
     """The host at one moment.
 
     `links` are all network interfaces; `routes` the IPv4 destinations that the host routes; `files`
-    the disks and identities of the lab that exist; `images` the recipe and packages of each built image.
+    the disks and identities of the lab that exist; `images` the recipe and packages of each built image;
+    `rebooted` says that the host was restarted since the lab was last brought up.
     """
 
     domains: tuple[SeenDomain, ...] = ()
@@ -73,3 +81,4 @@ class Observed:
     routes: tuple[IPv4Network, ...] = ()
     files: frozenset[str] = field(default_factory=frozenset)
     images: frozenset[tuple[str, tuple[str, ...]]] = field(default_factory=frozenset)
+    rebooted: bool = False

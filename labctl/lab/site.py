@@ -1,0 +1,109 @@
+"""What one look at an installation needs and no more: the home folder, libvirt's list, the database, who answers.
+
+`labctl status` opens only this: the rest of a workplace takes longer to import than the answer may take.
+"""
+
+import errno
+import selectors
+import socket
+import time
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from labctl.errors import LabctlError
+from labctl.language import _
+from labctl.plan.names import home_mark
+from labctl.plan.observed import Observed
+from labctl.process import read_boot_id
+from labctl.store import Store
+
+DEFAULT_HOME = Path("/var/lib/labctl")
+DEFAULT_URI = "qemu:///system"
+SSH_PORT = 22
+
+
+class Observer(Protocol):
+    """The hypervisor, for those who only look."""
+
+    def observe(self) -> Observed: ...  # noqa: D102  a Protocol's method is named after the consumer's need
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """One installation as it is seen. `prefix` starts every libvirt name; `boot_id` names this start of the host."""
+
+    home: Path
+    prefix: str
+    machines: Observer
+    store: Store
+    boot_id: str = field(default_factory=read_boot_id)
+
+    def see(self) -> Observed:
+        """Return the host as it is; what another installation made is as foreign as what labctl did not make."""
+        seen = self.machines.observe()
+        mark = home_mark(str(self.home))
+        domains = (one if one.tag is None or one.tag.home == mark else replace(one, tag=None) for one in seen.domains)
+        networks = (one if one.tag is None or one.tag.home == mark else replace(one, tag=None) for one in seen.networks)
+        return replace(seen, domains=tuple(domains), networks=tuple(networks))
+
+    def known_labs(self) -> Sequence[str]:
+        """Return the labs that have a folder here, sorted."""
+        top = self.home / "labs"
+        return sorted(path.parent.name for path in top.glob("*/topology.yml")) if top.is_dir() else []
+
+    def labs_before_reboot(self) -> frozenset[str]:
+        """Return the labs that were last brought up before the host was restarted."""
+        return frozenset(lab for lab, known in self.store.labs().items() if known.boot not in {"", self.boot_id})
+
+    def who_answers(self, addresses: Collection[str], timeout: float) -> frozenset[str]:
+        """Return the addresses whose kernel accepts a connection on the SSH port within `timeout` seconds in all."""
+        return knock(addresses, SSH_PORT, timeout)
+
+
+def open_site(machines: Observer, environment: Mapping[str, str]) -> Site:
+    """Return the installation that LABCTL_HOME and LABCTL_PREFIX describe."""
+    home = home_folder(environment)
+    ensure_home(home)
+    return Site(home=home, prefix=environment.get("LABCTL_PREFIX", ""), machines=machines, store=Store(home))
+
+
+def knock(addresses: Collection[str], port: int, timeout: float) -> frozenset[str]:
+    """Return the addresses that accept a TCP connection; all are asked at once, so many dead ones cost one timeout."""
+    until = time.monotonic() + timeout
+    found = set()
+    with selectors.DefaultSelector() as waiting, ExitStack() as sockets:
+        for address in set(addresses):
+            # A zone that is gone, or no descriptor left: nobody answers there.
+            with suppress(OSError):
+                family, kind, protocol, _name, target = socket.getaddrinfo(
+                    address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+                )[0]
+                connection = sockets.enter_context(socket.socket(family, kind, protocol))
+                connection.setblocking(False)
+                if connection.connect_ex(target) in {0, errno.EINPROGRESS}:
+                    waiting.register(connection, selectors.EVENT_WRITE, address)
+        while waiting.get_map() and (left := until - time.monotonic()) > 0:
+            for key, _events in waiting.select(left):
+                waiting.unregister(key.fileobj)
+                assert isinstance(key.fileobj, socket.socket)
+                if key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
+                    found.add(str(key.data))
+    return frozenset(found)
+
+
+def home_folder(environment: Mapping[str, str]) -> Path:
+    """Return LABCTL_HOME, /var/lib/labctl by default."""
+    return Path(environment.get("LABCTL_HOME") or DEFAULT_HOME).absolute()
+
+
+def ensure_home(home: Path) -> None:
+    """Make the home folder; QEMU's user must be able to walk through it, not to list it."""
+    try:
+        (home / "labs").mkdir(mode=0o711, parents=True, exist_ok=True)
+        home.chmod(0o711)
+    except OSError as exc:
+        text = _('the folder "{path}" cannot be used: {error}')
+        raise LabctlError(text.format(path=home, error=exc.strerror), hint=f"ls -ld {home} {home.parent}") from exc
