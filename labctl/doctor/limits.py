@@ -139,7 +139,10 @@ def _processes_of_root(proc: Path) -> Iterator[Path]:
         raise PermissionError
     for process in proc.iterdir():
         with suppress(OSError):  # it has ended
-            if process.name.isdecimal() and process.stat().st_uid == 0:
+            if not process.name.isdecimal():
+                continue
+            # dnsmasq goes on as nobody, but what it took before stays on root's account.
+            if process.stat().st_uid == 0 or (process / "comm").read_text(encoding="utf-8") == "dnsmasq\n":
                 yield process
 
 

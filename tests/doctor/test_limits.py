@@ -116,9 +116,10 @@ def test_the_tightest_limit_for_threads_counts(kernel: Kernel) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may look at the descriptors of others")
 def test_the_inotify_instances_of_root_are_counted(kernel: Kernel) -> None:
     kernel.start(1, "systemd", ["anon_inode:inotify", "/dev/null", "anon_inode:inotify"])
-    kernel.start(2, "dnsmasq", ["anon_inode:inotify"])
-    kernel.start(3, "dnsmasq", ["anon_inode:inotify"])
-    os.chown(kernel.proc / "3", 65534, 65534)
+    kernel.start(2, "dnsmasq", ["anon_inode:inotify"])  # it was root when it took its instance
+    kernel.start(3, "editor", ["anon_inode:inotify"])
+    for pid in ("2", "3"):
+        os.chown(kernel.proc / pid, 65534, 65534)
     assert read_watches(kernel.proc) == Supply(3, 128)
 
 
