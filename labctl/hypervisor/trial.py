@@ -31,7 +31,8 @@ def choose_delivery(door: Hypervisor, home: Path) -> Delivery | None:
     """Return how saved states reach libvirt on this host, None where no way works and clones must boot.
 
     The verdict is kept in the home folder for this boot of the host and these versions of libvirt and QEMU;
-    without one the self-test runs, which takes a second or two, some more on a busy host. Raises HostNotReady where libvirt is away.
+    without one the self-test runs, which takes a second or two, some more on a busy host. Raises HostNotReady
+    where libvirt is away, LabctlError where the home folder cannot be written.
     """
     return best_delivery(find_deliveries(door, home))
 
