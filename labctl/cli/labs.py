@@ -124,16 +124,17 @@ def down(labs: Sequence[str], roster: Path | None, student: str, topology: str, 
         else:
             wanted = require_labs(select_labs(place, labs, roster, student, topology))
         confirm_loss(wanted, yes=yes, always=everything)
-        codes = [remove_lab(place, lab) for lab in wanted]
-    return worst(codes)
+        return worst([remove_lab(place, lab, alone=len(wanted) == 1) for lab in wanted])
 
 
-def remove_lab(place: Workplace, lab: str) -> ExitCode:
+def remove_lab(place: Workplace, lab: str, *, alone: bool) -> ExitCode:
     """Remove one lab and say so; where several go, one that cannot go keeps no other."""
     try:
         with choose_display(lab, as_json=False) as display:
             removal = take_down(place, lab, display)
     except LabctlError as exc:
+        if alone:
+            raise
         show.print_failure(lab, exc)
         return exc.exit_code
     if removal.empty:
