@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from labctl.database import Database
@@ -219,6 +218,8 @@ class Store(Database):
 
     def expected_seconds(self, what: str) -> float | None:
         """Return the median of the last five timings of a kind of work, None before the first."""
+        from statistics import median
+
         with self.transaction(reading=True) as connection:
             rows = connection.execute("SELECT seconds FROM timing WHERE what = ? ORDER BY id DESC LIMIT 5", (what,))
             past = [float(seconds) for (seconds,) in rows]
@@ -302,6 +303,12 @@ class Store(Database):
             prune = """DELETE FROM job WHERE state = 'ended' AND id <=
                        (SELECT id FROM job WHERE state = 'ended' ORDER BY id DESC LIMIT 1 OFFSET ?)"""
             connection.execute(prune, (KEPT_JOBS,))
+
+    def job_code(self, job: int) -> int:
+        """Return the exit code of a job that has ended; 1 for one whose process died, or that is long gone."""
+        with self.transaction(reading=True) as connection:
+            row = connection.execute("SELECT code FROM job WHERE id = ?", (job,)).fetchone()
+        return 1 if row is None or row[0] is None else int(row[0])
 
     def list_jobs(self, *, dead: bool = False) -> tuple[Job, ...]:
         """Return the jobs that wait or run, in order; with `dead`, those instead whose process died before the end."""

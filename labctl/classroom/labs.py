@@ -10,13 +10,15 @@ from pathlib import Path
 from labctl.classroom.admission import Admission
 from labctl.classroom.capacity import forecast, lab_memory
 from labctl.classroom.wish import LAB_STEP, ClassWish, ForOwner, LabResult
-from labctl.errors import LabctlError, Refused
+from labctl.errors import ExitCode, Interrupted, LabctlError, Refused
 from labctl.golden import ensure_golden, find_by_id, golden_folder, golden_id, golden_parts, lab_golden
 from labctl.lab.estimate import class_work
 from labctl.lab.frozen import Frozen
+from labctl.lab.queue import wait_turn
 from labctl.lab.up import bring_up
-from labctl.lab.wish import Pace, Stop, Wish
+from labctl.lab.wish import Pace, Progressed, Stop, Wish
 from labctl.lab.workplace import Workplace
+from labctl.language import _
 from labctl.monitor import Event, Monitor, Progress
 from labctl.plan.model import ActionKind, Plan
 from labctl.topology.model import Topology
@@ -48,7 +50,8 @@ def bring_up_labs(
     if plans[0].golden in sources.values():
         fresh = ensure_golden(place, (wish.topology, wish.source), pace, monitor, stop)
         refuse_overflow(place, wish.topology, sum(map(is_new, plans)))
-    admission = Admission(lab_memory(fresh) if fresh else 0, least=1 + (os.cpu_count() or 1))
+    need = lab_memory(fresh) if fresh and any(map(is_new, plans)) else 0  # a reset gives back what it takes
+    admission = Admission(need, least=1 + (os.cpu_count() or 1))
     run = ClassRun(place, wish, fresh, sources, admission, pace, monitor, stop, several=len(wish.owners) > 1)
     start = time.monotonic()
     with ThreadPoolExecutor(max_workers=LABS_AT_ONCE) as workers:
@@ -79,13 +82,33 @@ class ClassRun:
         try:
             with self.admission.admit(owner, self.stop):
                 self.tell(owner, Progress.STARTED)
-                golden = self.find_golden(plan)
-                wish = Wish(self.wish.topology, self.wish.source, owner, golden, self.wish.replace, self.wish.reset)
-                result = LabResult(owner, *bring_up(self.place, wish, self.pace, own, self.stop))
+                result = self.reset(plan, own) if self.wish.reset else self.bring_lab(plan, own)
+        except Interrupted as exc:
+            result, reached = LabResult(owner, error=exc), Progress.SKIPPED
         except LabctlError as exc:
-            result = LabResult(owner, error=exc)
-        self.tell(owner, Progress.DONE if result.ready else Progress.FAILED)
+            result, reached = LabResult(owner, error=exc), Progress.FAILED
+        else:
+            reached = Progress.DONE if result.ready else Progress.FAILED
+        self.tell(owner, reached)
         return result
+
+    def reset(self, plan: Plan, monitor: Monitor) -> LabResult:
+        """Make nodes anew when their turn has come; where the same was asked for already, share its result."""
+        with wait_turn(self.place, plan.lab, self.wish.reset, monitor, self.stop) as turn:
+            if turn.mine:
+                result = self.bring_lab(plan, monitor)
+                turn.code = ExitCode.DONE if result.ready else ExitCode.PARTLY
+                return result
+        if turn.code == ExitCode.DONE:
+            return LabResult(plan.owner, plan, Progressed(changed=True))
+        text = _("the same reset, asked for by somebody else, did not end well")
+        return LabResult(plan.owner, error=LabctlError(text, hint=f"labctl status {plan.lab}"))
+
+    def bring_lab(self, plan: Plan, monitor: Monitor) -> LabResult:
+        """Bring up one owner's lab now."""
+        golden = self.find_golden(plan)
+        wish = Wish(self.wish.topology, self.wish.source, plan.owner, golden, self.wish.replace, self.wish.reset)
+        return LabResult(plan.owner, *bring_up(self.place, wish, self.pace, monitor, self.stop))
 
     def find_golden(self, plan: Plan) -> Frozen:
         """Return the golden lab of one owner's lab; one that nothing is cloned from need not exist."""

@@ -53,7 +53,8 @@ def report_class(wish: ClassWish, results: Sequence[LabResult]) -> None:
     """Print how many labs are ready, and a table of those that are not, each with the command to type."""
     ready = sum(result.ready for result in results) + len(wish.owners) - len(results)
     click.echo(_("{ready} of {total} labs ready").format(ready=ready, total=len(wish.owners)))
-    failed = [(result.owner, node, error) for result in results for node, error in errors_of(result)]
+    ended = [result for result in results if not isinstance(result.error, Interrupted)]
+    failed = [(result.owner, node, error) for result in ended for node, error in errors_of(result)]
     if failed:
         show.print_failures(failed)
 

@@ -68,7 +68,7 @@ class ClassProgress:
     def left(self) -> float | None:
         """Return the seconds that are left: by this run's own pace once labs are ready, else by the host's past."""
         now = time.monotonic()
-        done = self.count(Progress.DONE) + self.count(Progress.FAILED)
+        done = sum(lab.ended is not None for lab in self.labs.values())
         if self.first is not None and done >= TELLING:
             return (self.owners - done) * (now - self.first) / done
         if self.estimate is None:
@@ -147,7 +147,7 @@ class ClassLines(Display):
         if event.step != LAB_STEP:
             if "/" not in event.subject or event.progress is Progress.FAILED:
                 self.lines.tell(event)
-        elif event.progress is not Progress.STARTED:
+        elif event.progress in {Progress.DONE, Progress.FAILED}:
             sign = SIGNS[event.progress][0]
             print(f"{sign} {event.subject}: {self.progress.headline()}", file=sys.stderr, flush=True)  # noqa: T201
 
