@@ -2,8 +2,9 @@
 
 import json
 import shutil
-from collections.abc import Callable, Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from labctl.checks.model import Outcome, Result
@@ -11,9 +12,11 @@ from labctl.errors import LabctlError, Refused
 from labctl.images.overlay import chain, find_disks
 from labctl.lab import keys
 from labctl.lab.checking import SshProber, run_checks
+from labctl.lab.checkpoint import FOLDER as CHECKPOINTS
 from labctl.lab.down import take_down
 from labctl.lab.frozen import Frozen, freeze_file, read_frozen
 from labctl.lab.lock import hold_lab
+from labctl.lab.standstill import SAVES, everywhere, quiesce, suspend_together
 from labctl.lab.up import bring_up
 from labctl.lab.wish import Pace, Stop, Wish
 from labctl.lab.workplace import Workplace
@@ -23,11 +26,10 @@ from labctl.plan.lab import RENDER_VERSION
 from labctl.plan.model import Plan, PlannedNode
 from labctl.plan.names import digest
 from labctl.store import now
+from labctl.topology.load import find_topology, load_topology
 from labctl.topology.model import Topology
 
 PATIENCE = 3600.0  # seconds that a second run waits for the one that builds the same golden lab
-SAVES = 2  # memories written side by side; more only makes the disk seek
-SYNC_DEADLINE = 120.0
 
 
 def golden_parts(place: Workplace, topology: Topology) -> dict[str, str]:
@@ -138,8 +140,8 @@ def freeze(place: Workplace, plan: Plan, golden: Frozen, monitor: Monitor) -> No
     for folder in (golden.folder, golden.state("x").parent, golden.disk("x").parent):
         folder.mkdir(mode=0o711, parents=True)
     nodes = plan.nodes
-    everywhere(nodes, lambda node: quiesce(place, plan, node), len(nodes))
-    everywhere(nodes, lambda node: place.freezer.suspend_domain(node.name, plan.lab), len(nodes))
+    everywhere(nodes, lambda node: quiesce(place, node), len(nodes))
+    suspend_together(place, nodes)
 
     def save(node: PlannedNode) -> None:
         monitor.tell(Event(node.member, "freeze", Progress.STARTED))
@@ -147,7 +149,8 @@ def freeze(place: Workplace, plan: Plan, golden: Frozen, monitor: Monitor) -> No
         monitor.tell(Event(node.member, "freeze", Progress.DONE))
 
     everywhere(nodes, save, SAVES)
-    files = {}
+    shutil.copyfile(plan.folders.topology, golden.source)
+    files = {golden.source.name: freeze_file(golden.source, golden.source)}
     for node in nodes:
         disk, state = golden.disk(node.member), golden.state(node.member)
         files[f"disks/{disk.name}"] = freeze_file(plan.folders.disk(node.member), disk)
@@ -156,30 +159,101 @@ def freeze(place: Workplace, plan: Plan, golden: Frozen, monitor: Monitor) -> No
     golden.write(files)
 
 
-def quiesce(place: Workplace, plan: Plan, node: PlannedNode) -> None:
-    """Write a node's dirty pages to its disk: a cold boot from the frozen disk must find everything."""
-    place.freezer.guest_exec(node.name, plan.lab, ["/bin/sync"], deadline=SYNC_DEADLINE)
-
-
-def everywhere(nodes: Iterable[PlannedNode], act: Callable[[PlannedNode], None], workers: int) -> None:
-    """Do an act on all nodes side by side; the first error is raised once all have ended."""
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        for done in [pool.submit(act, node) for node in nodes]:
-            done.result()
-
-
 def remove_golden(place: Workplace, golden: Frozen) -> None:
-    """Delete a golden lab. Raises Refused where disks of a lab still stand on it."""
-    labs = place.home / "labs"
-    users = {disk.relative_to(labs).parts[0] for disk in find_disks(labs) if stands_on(disk, golden.folder)}
+    """Delete a golden lab. Raises Refused where disks of a lab, or of a lab's checkpoint, still stand on it."""
+    users = find_users(place).get(golden.id, ())
     if users:
         text = _("the golden lab {id} is used by {labs}")
-        names = ", ".join(sorted(users))
-        raise Refused(text.format(id=golden.id, labs=names), hint=f"labctl down {min(users)}")
+        lab, _slash, checkpoint = users[0].partition("/")
+        hint = f"labctl checkpoint rm {lab} {checkpoint}" if checkpoint else f"labctl down {lab}"
+        raise Refused(text.format(id=golden.id, labs=", ".join(users)), hint=hint)
     golden.manifest.unlink()  # from here on it is no golden lab, whatever stops the rest
     shutil.rmtree(golden.folder)
 
 
-def stands_on(disk: Path, folder: Path) -> bool:
-    """Return whether a disk reads a file of the folder, directly or through others."""
-    return any(folder in path.parents for path in chain(disk))
+def find_users(place: Workplace) -> dict[str, tuple[str, ...]]:
+    """Return who stands on each golden lab, by its id: labs as LAB, their checkpoints as LAB/NAME, sorted."""
+    labs, folder = place.home / "labs", golden_folder(place)
+    users: dict[str, set[str]] = {}
+    for disk in find_disks(labs):
+        lab, *rest = disk.relative_to(labs).parts
+        user = f"{lab}/{rest[1].partition('.')[0]}" if rest[0] == CHECKPOINTS else lab
+        for base in chain(disk):
+            if folder in base.parents:
+                users.setdefault(base.relative_to(folder).parts[0], set()).add(user)
+    return {name: tuple(sorted(found)) for name, found in users.items()}
+
+
+class Freshness(StrEnum):
+    """Whether a golden lab is what would be built now."""
+
+    CURRENT = "current"
+    STALE = "stale"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a golden lab is current, which of its parts changed since, and what changed in its topology."""
+
+    freshness: Freshness
+    changed: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
+
+
+def judge(place: Workplace, golden: Frozen, shipped: Path) -> Verdict:
+    """Compare a golden lab with what would be built now from the topology of its name in the folder `shipped`.
+
+    One whose topology came from elsewhere is compared by its own copy: it can be stale, never surely current.
+    """
+    now_there, own = try_shipped(place, golden.topology, shipped), try_topology(place, golden.source)
+    reference = now_there or own
+    if reference is None or not golden.parts:
+        return Verdict(Freshness.UNKNOWN)
+    parts = golden_parts(place, reference)
+    changed = tuple(name for name, value in parts.items() if golden.parts.get(name) != value)
+    if changed:
+        details = topology_changes(own, reference) if own and "topology" in changed else ()
+        return Verdict(Freshness.STALE, changed, tuple(details))
+    return Verdict(Freshness.CURRENT if now_there else Freshness.UNKNOWN)
+
+
+def try_shipped(place: Workplace, name: str, shipped: Path) -> Topology | None:
+    """Return the shipped topology of a name, None where there is none or it has problems."""
+    try:
+        path = find_topology(name, shipped)
+    except LabctlError:
+        return None
+    return try_topology(place, path) if path.parent == shipped else None
+
+
+def try_topology(place: Workplace, path: Path) -> Topology | None:
+    """Return the topology of a file, None where there is none or it has problems."""
+    try:
+        return load_topology(path, place.catalogue) if path.exists() else None
+    except LabctlError:
+        return None
+
+
+def topology_changes(old: Topology, new: Topology) -> Iterator[str]:
+    """Yield what differs between two topologies, as `nodes.web`, `checks.site-https` or `version`."""
+    for key in Topology.model_fields:
+        before, after = parts_of(getattr(old, key)), parts_of(getattr(new, key))
+        names = dict.fromkeys([*before, *after])
+        yield from (f"{key}.{name}" if name else key for name in names if before.get(name) != after.get(name))
+
+
+def parts_of(value: object) -> dict[str, object]:
+    """Return the named things in a value of a topology; one that is not made of them has no name."""
+    if isinstance(value, Mapping):
+        return {str(name): part for name, part in value.items()}
+    if isinstance(value, tuple) and value and all(hasattr(part, "id") for part in value):
+        return {str(part.id): part for part in value}
+    return {"": value}
+
+
+def find_unused(place: Workplace, shipped: Path, *, everything: bool = False) -> tuple[Frozen, ...]:
+    """Return the golden labs that no lab or checkpoint stands on and that are stale, or all of those."""
+    users = find_users(place)
+    free = (golden for golden in list_golden(place) if golden.id not in users)
+    return tuple(golden for golden in free if everything or judge(place, golden, shipped).freshness is Freshness.STALE)

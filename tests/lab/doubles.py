@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from labctl import playbook
-from labctl.errors import DeadlineMissed, LabctlError
+from labctl.errors import DeadlineMissed, LabctlError, Refused
 from labctl.hypervisor.agent import Ended
 from labctl.hypervisor.delivery import Delivery
 from labctl.hypervisor.door import Versions
@@ -163,7 +163,8 @@ class Freezer(Machines):
     ) -> None:
         assert saved.exists()
         known = self.world.domains.get(name)
-        assert known is None or known.state is DomainState.STOPPED, f"{name} is {known}"
+        if known is not None and known.state is not DomainState.STOPPED:
+            raise Refused(f"{name} runs")
         if self.world.cold:
             raise StateNotUsable(name)
         self.define_domain(xml)

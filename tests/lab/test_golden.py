@@ -1,5 +1,8 @@
 """Golden labs and clones: built once, frozen only when every check passes, cloned, reset, and never false."""
 
+import os
+import shutil
+from dataclasses import replace as replace_fields
 from pathlib import Path
 
 import pytest
@@ -7,7 +10,7 @@ import pytest
 from labctl.classroom.labs import bring_up_labs, plan_labs
 from labctl.classroom.wish import ClassWish, LabResult
 from labctl.errors import LabctlError, Refused
-from labctl.golden import find_golden, list_golden, remove_golden
+from labctl.golden import Freshness, Verdict, find_golden, find_unused, find_users, judge, list_golden, remove_golden
 from labctl.lab.status import read_status
 from labctl.lab.wish import Pace, Stop
 from labctl.lab.workplace import Workplace
@@ -26,6 +29,13 @@ def bring(
 ) -> list[LabResult]:
     wish = ClassWish(load_topology(source, catalogue()), source, owners, replace=replace, reset=reset)
     return bring_up_labs(place, wish, lambda _image: Pace("tcg", 1.0), Silent(), Stop())
+
+
+def write_overlay_header(disk: Path, base: Path) -> None:
+    """Make a file look like an overlay: the stand-ins' disks are text."""
+    name = os.fsencode(base)
+    numbers = (3).to_bytes(4, "big") + (32).to_bytes(8, "big") + len(name).to_bytes(4, "big") + bytes(12)
+    disk.write_bytes(b"QFI\xfb" + numbers + name)
 
 
 def labs(world: World) -> set[str]:
@@ -262,3 +272,56 @@ def test_a_machine_that_a_student_broke_is_never_cloned_again_by_up(tmp_path: Pa
     (result,) = bring(place, "alice")
     assert not result.ready
     assert world.domains == before
+
+
+def shipped_folder_with(folder: Path, text: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "small.yml").write_text(text)
+    return folder
+
+
+def test_a_golden_lab_says_whether_it_is_current_and_what_changed(tmp_path: Path) -> None:
+    place = make_place(tmp_path / "home", World())
+    bring(place, "alice")
+    (golden,) = list_golden(place)
+    text = SMALL.read_text()
+    assert golden.source.read_text() == text
+    shipped = shipped_folder_with(tmp_path / "shipped", text)
+    assert judge(place, golden, shipped) == Verdict(Freshness.CURRENT)
+    shipped_folder_with(shipped, text.replace("10.0.0.2 }", "10.0.0.3 }").replace('"1.0"', '"1.1"'))
+    verdict = judge(place, golden, shipped)
+    assert verdict == Verdict(Freshness.STALE, ("topology",), ("version", "nodes.desk"))
+    playbooks = tmp_path / "playbooks"
+    shutil.copytree(place.playbooks, playbooks)
+    (playbooks / "roles" / "new.yml").write_text("changed: true\n")
+    shipped_folder_with(shipped, text)
+    other = replace_fields(place, playbooks=playbooks)
+    assert judge(other, golden, shipped) == Verdict(Freshness.STALE, ("playbooks",))
+
+
+def test_a_golden_lab_of_an_unshipped_topology_is_never_surely_current(tmp_path: Path) -> None:
+    place = make_place(tmp_path / "home", World())
+    bring(place, "alice")
+    (golden,) = list_golden(place)
+    (tmp_path / "shipped").mkdir()
+    assert judge(place, golden, tmp_path / "shipped") == Verdict(Freshness.UNKNOWN)
+    assert find_unused(place, tmp_path / "shipped") == ()
+
+
+def test_unused_are_those_that_are_stale_and_that_nothing_stands_on(tmp_path: Path) -> None:
+    place = make_place(tmp_path / "home", World())
+    text = SMALL.read_text()
+    newer = shipped_folder_with(tmp_path / "shipped", text.replace('"1.0"', '"1.1"')) / "small.yml"
+    bring(place, "alice")
+    bring(place, "bob", source=newer)
+    old, new = sorted(list_golden(place), key=lambda one: one.source.read_text() != text)
+    assert find_unused(place, newer.parent) == (old,)
+    assert {one.id for one in find_unused(place, newer.parent, everything=True)} == {old.id, new.id}
+    disk = place.folders("small-alice").disk("desk")
+    write_overlay_header(disk, old.disk("desk"))
+    assert find_users(place) == {old.id: ("small-alice",)}
+    assert find_unused(place, newer.parent) == ()
+    with pytest.raises(Refused, match="small-alice"):
+        remove_golden(place, old)
+    disk.unlink()
+    assert find_unused(place, newer.parent) == (old,)
