@@ -31,9 +31,8 @@ def carry_out(place: Workplace, wish: ClassWish, *, as_json: bool) -> ExitCode:
     codes = [report_lab(result, as_json=as_json, several=len(wish.owners) > 1) for result in results]
     if len(wish.owners) > 1 and not as_json:
         report_class(wish, results)
-    stopped = next((result.error for result in results if isinstance(result.error, Interrupted)), None)
-    if stopped:
-        raise stopped
+    if any(isinstance(result.error, Interrupted) for result in results):
+        raise Interrupted(_("stopped; what is done is kept"), hint=_("type the same command again to continue"))
     return worst(codes)
 
 

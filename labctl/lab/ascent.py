@@ -135,7 +135,7 @@ class Ascent:
         sweep(golden.state("x").parent)
         networks = {network.member: network for network in self.plan.networks}
         pace = self.pace(golden.disk(actions[0].target))
-        mould = Mould(self.place, golden, networks, self.plan.folders, pace.accelerator)
+        mould = Mould(self.place, golden, networks, self.plan.folders, pace.accelerator, self.place.delivery())
         with self.timed(clone_work(len(actions))):
             self.each(actions, "clone", lambda action: self.clone_machine(action, mould))
             for step, act in (("resume", self.resume_machine), ("personalise", self.personalise_machine)):

@@ -155,7 +155,7 @@ def run_on(
         return {}
     base = chain(layout.folders.disk(nodes[0].member))[-1]
     networks = {network.member: network for network in layout.networks}
-    return put_back(Mould(place, draft, networks, layout.folders, accelerator(base)), nodes, monitor)
+    return put_back(Mould(place, draft, networks, layout.folders, accelerator(base), place.delivery()), nodes, monitor)
 
 
 def own_domains(place: Workplace, lab: str) -> dict[str, SeenDomain]:

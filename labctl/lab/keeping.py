@@ -73,7 +73,8 @@ class Keeper:
     def mould(self, frozen: Frozen, layout: Plan, disk: Path) -> Mould:
         """Return what the lab's machines are made from again."""
         networks = {network.member: network for network in layout.networks}
-        return Mould(self.place, frozen, networks, layout.folders, self.pace_of(disk).accelerator)
+        accelerator = self.pace_of(disk).accelerator
+        return Mould(self.place, frozen, networks, layout.folders, accelerator, self.place.delivery())
 
     def refuse_full(self, need: int, what: str) -> None:
         """Raise Refused with the numbers where a disk would be full."""

@@ -24,14 +24,17 @@ SEED_BYTES = 64  # what the kernel's generator is given of the host's; 32 would 
 
 @dataclass(frozen=True)
 class Mould:
-    """What all machines of one lab are cast from: a golden lab or a checkpoint, and how its memory reaches libvirt."""
+    """What all machines of one lab are cast from: a golden lab or a checkpoint.
+
+    `delivery` is how its memory reaches libvirt, None where no way works on this host and machines boot instead.
+    """
 
     place: Workplace
     golden: Frozen
     networks: Mapping[str, PlannedNetwork]
     folders: Folders
     accelerator: str
-    delivery: Delivery = Delivery.FIFO
+    delivery: Delivery | None
 
     def cast(self, node: PlannedNode, own: Keys) -> bool:
         """Make a clone that waits, paused; return False where it had to be defined for a cold boot instead.
@@ -74,6 +77,9 @@ class Mould:
     def load_memory(self, node: PlannedNode) -> None:
         """Load the saved memory into a machine that waits, paused. Raises StateNotUsable, StateDamaged, LabctlError."""
         saved, xml = self.golden.state(node.member), self.describe(node)
+        if self.delivery is None:
+            text = _("saved memory cannot be loaded on this host; {node} boots")
+            raise StateNotUsable(text.format(node=node.member), hint="labctl doctor")
         self.place.freezer.restore_domain(saved, xml, node.name, running=False, delivery=self.delivery)
 
     def describe(self, node: PlannedNode) -> str:

@@ -2,14 +2,17 @@
 
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from labctl import playbook, ssh
 from labctl.errors import LabctlError
+from labctl.hypervisor.delivery import Delivery
 from labctl.hypervisor.door import Hypervisor
+from labctl.hypervisor.trial import choose_delivery
 from labctl.images.recipe import RECIPES
 from labctl.images.store import ImageSpec, ImageStore
 from labctl.lab import keys
@@ -42,6 +45,7 @@ class Workplace(Site):
     configurator: Configurator
     catalogue: Catalogue
     playbooks: Path
+    delivery: Callable[[], Delivery | None] = lambda: Delivery.FIFO  # how saved memory reaches libvirt here, if at all
 
     @classmethod
     def open(cls, machines: Hypervisor, environment: Mapping[str, str]) -> "Workplace":
@@ -61,6 +65,7 @@ class Workplace(Site):
             store=Store(home),
             catalogue=shipped_catalogue(),
             playbooks=playbooks,
+            delivery=partial(choose_delivery, machines, home),
         )
 
     @property

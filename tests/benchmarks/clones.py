@@ -1,0 +1,173 @@
+"""Measures what golden labs are for: clones of the lab `dmz`, one, reset, and a class, with memory, on real guests."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import psutil
+
+from labctl.classroom.labs import bring_up_labs
+from labctl.classroom.wish import ClassWish, LabResult
+from labctl.doctor.merging import set_merging
+from labctl.golden import ensure_golden
+from labctl.hypervisor.saved_state import load_saved_state, write_header
+from labctl.lab import keys
+from labctl.lab.down import take_down
+from labctl.lab.frozen import Frozen
+from labctl.lab.known import find_labs
+from labctl.lab.thaw import Mould
+from labctl.lab.wish import Stop
+from labctl.lab.workplace import Workplace
+from labctl.monitor import Silent
+from labctl.plan.lab import plan_lab
+from labctl.plan.model import Plan, PlannedNode
+from labctl.render.clone import clone_domain
+from labctl.render.xml import render_network
+from labctl.shipped import shipped_folder
+from labctl.topology.load import load_topology
+from labctl.topology.model import Topology
+from tests.benchmarks.boot import pace
+
+CLASS = tuple(f"s{number:02d}" for number in range(1, 25))
+TIMES = 3
+SETTLE_SECONDS = 90.0  # KSM needs some passes over all memory
+NODE = "web"
+
+
+def measure(place: Workplace, students: int = len(CLASS)) -> dict[str, float]:
+    """Return the seconds of one lab, of resets, of a class and of a bare restore, and the memory that labs take."""
+    path = shipped_folder("topologies") / "dmz.yml"
+    topology = load_topology(path, place.catalogue)
+    golden = ensure_golden(place, (topology, path), lambda image: pace(place, image), Silent(), Stop())
+    try:
+        found = one_lab(place, topology, path)
+        found |= one_node(place, topology, golden)
+        found |= whole_class(place, topology, path, CLASS[:students])
+    finally:
+        for lab in find_labs(place):
+            take_down(place, lab, Silent())
+    return found
+
+
+def bring(place: Workplace, wish: ClassWish) -> tuple[float, list[LabResult]]:
+    """Return the seconds that a wish takes and what became of each lab. A lab that is not ready spoils the figure."""
+    start = time.perf_counter()
+    results = bring_up_labs(place, wish, lambda image: pace(place, image), Silent(), Stop())
+    seconds = time.perf_counter() - start
+    for result in results:
+        if result.error:
+            raise result.error
+        if result.progress and result.progress.failures:
+            raise next(iter(result.progress.failures.values()))
+    return seconds, results
+
+
+def one_lab(place: Workplace, topology: Topology, path: Path) -> dict[str, float]:
+    """Return the seconds of a lab of three machines from nothing, of its reset and of one machine's reset."""
+    wish = ClassWish(topology, path, ("one",))
+    seconds: dict[str, list[float]] = {"lab_seconds": [], "reset_lab_seconds": [], "reset_node_seconds": []}
+    for _turn in range(TIMES):
+        seconds["lab_seconds"].append(bring(place, wish)[0])
+        seconds["reset_lab_seconds"].append(bring(place, replace(wish, reset=tuple(topology.nodes)))[0])
+        seconds["reset_node_seconds"].append(bring(place, replace(wish, reset=(NODE,)))[0])
+        take_down(place, f"{topology.name}-one", Silent())
+    return {name: median(values) for name, values in seconds.items()}
+
+
+def one_node(place: Workplace, topology: Topology, golden: Frozen) -> dict[str, float]:
+    """Return the seconds of one clone until it could run, and of `virsh restore` of the same state, in turns."""
+    owner = "restore"
+    plan = plan_lab(topology, owner, place.catalogue, place.observe(f"{topology.name}-{owner}"), place.setting,
+                    golden=golden.id)  # fmt: skip
+    node = plan.node(NODE)
+    clones, bare = [], []
+    with networks(place, plan):
+        own = keys.ensure_keys(plan.folders, plan.lab, plan.nodes)[NODE]
+        by_member = {network.member: network for network in plan.networks}
+        mould = Mould(place, golden, by_member, plan.folders, "tcg", place.delivery())
+        for _turn in range(TIMES):
+            start = time.perf_counter()
+            if not mould.cast(node, own):
+                raise RuntimeError(NODE)  # a cold boot is another measure
+            clones.append(time.perf_counter() - start)
+            place.machines.remove_domain(node.name, plan.lab)
+            bare.append(restore_by_hand(place, plan, node, golden))
+    return {
+        "clone_node_seconds": median(clones), "bare_restore_seconds": median(bare),
+        "clone_ratio": median(clones) / median(bare),
+    }  # fmt: skip
+
+
+def restore_by_hand(place: Workplace, plan: Plan, node: PlannedNode, golden: Frozen) -> float:
+    """Return the seconds of `virsh restore --paused` of the node's state, written to a file beforehand."""
+    saved = golden.state(node.member)
+    state = load_saved_state(saved)
+    xml = clone_domain(state.xml, node, {network.member: network for network in plan.networks}, plan.folders)
+    copy = saved.with_name(".by-hand.save")
+    with saved.open("rb") as source, copy.open("wb") as target:
+        target.write(write_header(state.with_xml(xml)))
+        source.seek(state.payload_offset)
+        while chunk := source.read(1 << 20):
+            target.write(chunk)
+    try:
+        start = time.perf_counter()
+        virsh("restore", str(copy), "--paused")
+        seconds = time.perf_counter() - start
+    finally:
+        copy.unlink()
+    place.machines.remove_domain(node.name, plan.lab)
+    with suppress(subprocess.CalledProcessError):
+        virsh("destroy", node.name)
+    return seconds
+
+
+def virsh(*words: str) -> None:
+    """Run virsh."""
+    subprocess.run(["virsh", "--quiet", "--connect", "qemu:///system", *words], check=True, capture_output=True)
+
+
+@contextmanager
+def networks(place: Workplace, plan: Plan) -> Iterator[None]:
+    """Give a lab's folders and networks without its machines."""
+    for folder in (plan.folders.top, plan.folders.disk("x").parent, plan.folders.identity("x").parent,
+                   plan.folders.serial_log("x").parent):  # fmt: skip
+        folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+    for network in plan.networks:
+        place.machines.create_network(render_network(network))
+    try:
+        yield
+    finally:
+        take_down(place, plan.lab, Silent())
+
+
+def whole_class(place: Workplace, topology: Topology, path: Path, students: tuple[str, ...]) -> dict[str, float]:
+    """Return the seconds until every lab of a class has passed its gate, and the memory of the first and last lab."""
+    kept = place.home / "ksm.conf"  # what a benchmark switches on must not outlive it
+    switched = set_merging(True, kept=kept)
+    try:
+        before = used()
+        first_wish = ClassWish(topology, path, students[:1])
+        bring(place, first_wish)
+        time.sleep(SETTLE_SECONDS / 3)
+        first = used() - before
+        take_down(place, f"{topology.name}-{students[0]}", Silent())
+        seconds, _results = bring(place, ClassWish(topology, path, students))
+        time.sleep(SETTLE_SECONDS)
+        last = (used() - before - first) / (len(students) - 1)
+    finally:
+        if switched:
+            set_merging(False, kept=kept)
+    return {
+        "students": len(students), "machines": len(students) * len(topology.nodes), "class_seconds": seconds,
+        "first_lab_mib": first / 2**20, "further_lab_mib": last / 2**20, "memory_ratio": last / first,
+    }  # fmt: skip
+
+
+def used() -> int:
+    """Return the bytes of memory that are not available now."""
+    memory = psutil.virtual_memory()
+    return int(memory.total - memory.available)
