@@ -1,6 +1,5 @@
 """The verbs of a lab's life: up, reset, status, down."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from labctl.cli.typed import printable
 from labctl.cli.workplace import complete_labs, open_workplace
 from labctl.errors import ExitCode, LabctlError
 from labctl.lab.down import take_down
-from labctl.lab.lock import is_held
 from labctl.lab.status import read_status
 from labctl.lab.workplace import Workplace
 from labctl.language import _
@@ -85,27 +83,6 @@ def choose_nodes(topology: Topology, nodes: str) -> list[str]:
             message = text.format(name=printable(name), names=", ".join(topology.nodes))
             raise click.BadParameter(message, param_hint="--node")
     return wanted
-
-
-@click.command(help=_("Show labs, all by default, with the state of their machines and their last checks."))
-@LABS
-@CLASS
-@STUDENT
-@OF_TOPOLOGY
-@JSON
-def status(labs: Sequence[str], roster: Path | None, student: str, topology: str, as_json: bool) -> int:
-    with open_workplace() as place:
-        selection = select_labs(place, labs, roster, student, topology)
-        found = read_status(place, lambda name: is_held(place.home, name), selection.labs if selection else None)
-    without = selection.without if selection else ()
-    if as_json:
-        shown = {"version": 1, "labs": [one.to_dict() for one in found], "without": without}
-        click.echo(json.dumps(shown, ensure_ascii=False))
-    else:
-        show.print_status(found)
-        if without:
-            click.echo(_("no lab: {names}").format(names=", ".join(without)))
-    return ExitCode.DONE
 
 
 @click.command(help=_("Remove labs: exactly what `up` made. Other machines and networks are never touched."))

@@ -1,33 +1,18 @@
-"""Shows plans, states and outcomes as tables that can be read without colour."""
+"""Shows plans and outcomes as tables that can be read without colour."""
 
 from collections.abc import Mapping, Sequence
 
 import click
-from rich import box
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from labctl.checks.model import Outcome, Result
 from labctl.classroom.capacity import Forecast
 from labctl.cli.progress import clock
+from labctl.cli.table import console as console  # noqa: PLC0414  mypy exports only what is named so
+from labctl.cli.table import open_table as open_table  # noqa: PLC0414  the same
 from labctl.errors import ExitCode, LabctlError
-from labctl.lab.status import LabStatus, NodeState
 from labctl.language import _, ngettext
 from labctl.plan.model import ActionKind, Plan, Reason
-
-PLAIN_WIDTH = 120  # columns where stdout is no terminal: a table in a log must not wrap at 80
-
-
-def console(*, stderr: bool = False) -> Console:
-    """Return a console for results."""
-    found = Console(stderr=stderr, highlight=False)
-    return found if found.is_terminal else Console(stderr=stderr, highlight=False, width=PLAIN_WIDTH)
-
-
-def open_table(title: str = "") -> Table:
-    """Return an empty table; without vertical lines more fits on a screen, and a copy of it is still text."""
-    return Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
 
 
 def action_name(kind: ActionKind) -> str:
@@ -124,63 +109,6 @@ def print_next(lab: str) -> None:
     click.echo(_("Next:"), err=True)
     for command in (f"labctl check {lab}", f"labctl status {lab}", f"labctl ssh {lab} NODE", f"labctl down {lab}"):
         click.echo(f"  {command}", err=True)
-
-
-NODE_SIGNS = {
-    NodeState.READY: ("✔", "green"), NodeState.UNCONFIGURED: ("…", "yellow"), NodeState.SILENT: ("?", "yellow"),
-    NodeState.PAUSED: ("‖", "yellow"), NodeState.STOPPED: ("■", "dim"), NodeState.CRASHED: ("✘", "red"),
-    NodeState.MISSING: ("✘", "red"),
-}  # fmt: skip
-
-
-def node_state_name(state: NodeState) -> str:
-    """Return a machine's state for people."""
-    return {
-        NodeState.READY: _("ready"), NodeState.UNCONFIGURED: _("not configured"),
-        NodeState.SILENT: _("does not answer"), NodeState.PAUSED: _("paused"), NodeState.STOPPED: _("stopped"),
-        NodeState.CRASHED: _("crashed"), NodeState.MISSING: _("missing"),
-    }[state]  # fmt: skip
-
-
-def state_reason(word: str) -> str:
-    """Return libvirt's word for a reason in a few of ours, empty where it says no more than the state does."""
-    return {
-        "ioerror": _("its disk is full or cannot be read"),
-        "panicked": _("its kernel has stopped on an error"),
-        "failed": _("it could not start"),
-    }.get(word, "")
-
-
-def lab_state_name(state: str) -> str:
-    """Return a lab's state for people; its words are not those of a machine, which differ from them in French."""
-    return {
-        "ready": _("all ready"), "working": _("in progress"), "partly": _("partly ready"), "stopped": _("stopped"),
-        "failed": _("failed"),
-    }.get(state, state)  # fmt: skip
-
-
-def print_status(labs: Sequence[LabStatus]) -> None:
-    """Print one table for all labs."""
-    if not labs:
-        click.echo(_("no lab yet"))
-        click.echo(_("Try: {hint}").format(hint="labctl up dmz --student demo"), err=True)
-        return
-    table = open_table()
-    for heading in (_("Lab"), _("State"), _("Machine"), _("State"), _("Address"), _("Checks")):
-        table.add_column(heading)
-    for lab in labs:
-        total = sum(lab.checks.values())
-        checks = f"{lab.checks['passed']}/{total}" if total else "—"
-        for number, node in enumerate(lab.nodes):
-            sign, style = NODE_SIGNS[node.state]
-            first = (lab.name, lab_state_name(lab.state)) if number == 0 else ("", "")
-            why = state_reason(node.reason)
-            state = f"[{style}]{sign} {node_state_name(node.state)}{f' ({why})' if why else ''}[/]"
-            table.add_row(*first, node.name, state, node.address, checks if number == 0 else "",
-                          end_section=number == len(lab.nodes) - 1)  # fmt: skip
-        if not lab.nodes:
-            table.add_row(lab.name, lab_state_name(lab.state), "—", "", "", checks, end_section=True)
-    console().print(table)
 
 
 RESULT_SIGNS = {Result.PASSED: ("✔", "green"), Result.FAILED: ("✘", "red"), Result.UNKNOWN: ("?", "yellow")}

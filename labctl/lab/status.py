@@ -1,20 +1,23 @@
 """Tells how the labs of this installation are: libvirt's word, the guests' own, and the last checks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
-
-from pydantic import JsonValue
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from labctl.errors import LabctlError
-from labctl.lab.doors import Guests
-from labctl.lab.workplace import Workplace
+from labctl.lab.crash import find_cause
+from labctl.lab.site import Site
 from labctl.plan.observed import DomainState, SeenDomain
-from labctl.topology.model import Topology
 
-ANSWER_TIMEOUT = 0.4  # seconds; the guest's kernel alone answers, even under emulation
-PARALLEL = 64
+if TYPE_CHECKING:  # pydantic takes a fifth of the time that `labctl status` has
+    from pydantic import JsonValue
+
+ANSWER_TIMEOUT = 0.4  # seconds, for all machines together; the guest's kernel alone answers, even under emulation
+REBOOT = "reboot"
 
 
 class NodeState(StrEnum):
@@ -31,17 +34,24 @@ class NodeState(StrEnum):
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """One node; `address` is its management address with its zone."""
+    """One node; `address` is its management address with its zone.
+
+    `reason` is libvirt's word for its state, or "reboot"; `cause` what QEMU said before it crashed.
+    """
 
     name: str
     state: NodeState
     address: str
     reason: str = ""
+    cause: str = ""
 
 
 @dataclass(frozen=True)
 class LabStatus:
-    """One lab. `state` is ready, working (a run holds it), partly, stopped or failed."""
+    """One lab. `state` is ready, working (a run holds it), partly, stopped or failed.
+
+    `made` is when it was made or last reset as a whole (UTC, ISO 8601), "" where that is not known.
+    """
 
     name: str
     topology: str
@@ -49,45 +59,66 @@ class LabStatus:
     state: str
     nodes: tuple[NodeStatus, ...]
     checks: Mapping[str, int] = field(default_factory=dict)
+    made: str = ""
 
-    def to_dict(self) -> dict[str, JsonValue]:
+    def to_dict(self) -> "dict[str, JsonValue]":
         """Return the lab as `status --json` shows it; keys are stable."""
         return {
             "name": self.name,
             "topology": self.topology,
             "owner": self.owner,
             "state": self.state,
+            "made": self.made,
             "nodes": [
-                {"name": node.name, "state": str(node.state), "address": node.address, "reason": node.reason}
+                {
+                    "name": node.name, "state": str(node.state), "address": node.address, "reason": node.reason,
+                    "cause": node.cause,
+                }
                 for node in self.nodes
             ],
             "checks": {key: self.checks.get(key, 0) for key in ("passed", "failed", "unknown")},
-        }
+        }  # fmt: skip
 
 
-def read_status(place: Workplace, busy: Callable[[str], bool], only: str = "") -> tuple[LabStatus, ...]:
-    """Return the status of all labs, or of one. `busy` tells whether a run holds a lab."""
-    observed = place.see()
-    labs: dict[str, list[SeenDomain]] = {lab: [] for lab in place.known_labs()}
-    for domain in observed.domains:
-        if domain.tag and domain.name == f"{place.prefix}{domain.tag.lab}.{domain.tag.member}":
-            labs.setdefault(domain.tag.lab, []).append(domain)
-    if only:
-        labs = {lab: domains for lab, domains in labs.items() if lab == only}
-    addresses = {domain.name: domain.tag.address for found in labs.values() for domain in found if domain.tag}
-    alive = who_answers(place.guests, addresses)
-    outcomes = place.store.outcomes()
+def read_status(site: Site, busy: Callable[[str], bool], only: Collection[str] | None = None) -> tuple[LabStatus, ...]:
+    """Return the status of all labs, or of those named, by name. `busy` tells whether a run holds a lab."""
+    labs = find_domains(site)
+    if only is not None:
+        labs = {lab: domains for lab, domains in labs.items() if lab in only}
+    running = {
+        domain.tag.address
+        for domains in labs.values()
+        for domain in domains
+        if domain.tag and domain.state is DomainState.RUNNING
+    }
+    with ThreadPoolExecutor(max_workers=1) as beside:  # while guests make up their minds, the files are read
+        asked = beside.submit(site.who_answers, running, ANSWER_TIMEOUT)
+        layouts = find_layouts(site, labs)
+        outcomes, known = site.store.outcomes(), site.store.labs()
+        alive = asked.result()
     found = []
     for lab, domains in sorted(labs.items()):
-        nodes = node_statuses(place, lab, domains, addresses, alive)
+        rebooted = lab in known and known[lab].boot not in {"", site.boot_id}
+        layout = layouts.get(lab, ())
+        nodes = node_statuses(layout, domains, alive, rebooted)
         counts = {"passed": 0, "failed": 0, "unknown": 0}
         for outcome in outcomes.get(lab, ()):
             counts[outcome.result] += 1
-        found.append(LabStatus(lab, *lab_names(lab, domains), lab_state(nodes, busy(lab)), nodes, counts))
+        made = known[lab].made if lab in known else ""
+        found.append(LabStatus(lab, *lab_names(lab, domains), lab_state(nodes, busy(lab)), nodes, counts, made))
     return tuple(found)
 
 
-def lab_names(lab: str, domains: list[SeenDomain]) -> tuple[str, str]:
+def find_domains(site: Site) -> dict[str, list[SeenDomain]]:
+    """Return the machines of each lab; a lab that has only its folder has none."""
+    labs: dict[str, list[SeenDomain]] = {lab: [] for lab in site.known_labs()}
+    for domain in site.see().domains:
+        if domain.tag and domain.name == f"{site.prefix}{domain.tag.lab}.{domain.tag.member}":
+            labs.setdefault(domain.tag.lab, []).append(domain)
+    return labs
+
+
+def lab_names(lab: str, domains: Sequence[SeenDomain]) -> tuple[str, str]:
     """Return the topology and owner of a lab, from libvirt; from the name where no machine is left."""
     for domain in domains:
         if domain.tag:
@@ -96,42 +127,60 @@ def lab_names(lab: str, domains: list[SeenDomain]) -> tuple[str, str]:
     return topology, owner
 
 
-def who_answers(guests: Guests, addresses: Mapping[str, str]) -> frozenset[str]:
-    """Return the machines whose kernel accepts a connection on the SSH port now."""
-    if not addresses:
-        return frozenset()
-    with ThreadPoolExecutor(max_workers=PARALLEL) as workers:
-        work = {name: workers.submit(guests.answers, address, ANSWER_TIMEOUT) for name, address in addresses.items()}
-        return frozenset(name for name, done in work.items() if done.result())
+def find_layouts(site: Site, labs: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Return the machines of each lab's topology in its order, where its copy can be read.
+
+    The labs of a class have copies of one file, and reading it takes longer than all else together: each
+    content is read once in its life.
+    """
+    known = site.store.layouts()
+    found = {}
+    for lab in labs:
+        path = site.home / "labs" / lab / "topology.yml"
+        try:
+            digest = sha256(path.read_bytes()).hexdigest()
+        except OSError:
+            continue
+        if digest not in known:
+            known[digest] = read_machines(path)
+            site.store.save_layout(digest, known[digest])
+        found[lab] = known[digest]
+    return found
+
+
+def read_machines(path: Path) -> tuple[str, ...]:
+    """Return the machines of a topology file, none for a broken one: it must not hide the lab."""
+    from labctl.topology.tree import read_tree
+
+    try:
+        data = read_tree(path).data
+    except LabctlError:
+        return ()
+    nodes = data.get("nodes") if isinstance(data, dict) else None
+    return tuple(map(str, nodes)) if isinstance(nodes, dict) else ()
 
 
 def node_statuses(
-    place: Workplace, lab: str, domains: list[SeenDomain], addresses: Mapping[str, str], alive: frozenset[str]
+    layout: Sequence[str], domains: Sequence[SeenDomain], alive: Collection[str], rebooted: bool
 ) -> tuple[NodeStatus, ...]:
-    """Return the nodes of a lab in its topology's order, the missing ones too where its copy can be read."""
-    topology = try_topology(place, lab)
+    """Return the nodes of a lab in its topology's order, the missing ones too."""
     seen = {domain.tag.member: domain for domain in domains if domain.tag}
-    members = [
-        *(topology.nodes if topology else ()),
-        *(name for name in seen if not topology or name not in topology.nodes),
-    ]
-    statuses = []
-    for member in members:
-        domain = seen.get(member)
-        if domain is None:
-            statuses.append(NodeStatus(member, NodeState.MISSING, ""))
-        else:
-            state = node_state(domain, domain.name in alive)
-            statuses.append(NodeStatus(member, state, addresses[domain.name], domain.reason))
-    return tuple(statuses)
+    members = [*layout, *(name for name in seen if name not in layout)]
+    return tuple(
+        node_status(member, seen[member], alive, rebooted)
+        if member in seen
+        else NodeStatus(member, NodeState.MISSING, "")
+        for member in members
+    )
 
 
-def try_topology(place: Workplace, lab: str) -> Topology | None:
-    """Return the lab's topology; a lost or broken copy must not hide the lab."""
-    try:
-        return place.load_lab(lab)
-    except LabctlError:
-        return None
+def node_status(member: str, domain: SeenDomain, alive: Collection[str], rebooted: bool) -> NodeStatus:
+    """Return one node that exists."""
+    address = domain.tag.address if domain.tag else ""
+    state = node_state(domain, address in alive)
+    reason = REBOOT if domain.stopped_by_reboot(rebooted) else domain.reason
+    cause = find_cause(domain.name) if state is NodeState.CRASHED else ""
+    return NodeStatus(member, state, address, reason, cause)
 
 
 def node_state(domain: SeenDomain, answers: bool) -> NodeState:

@@ -2,7 +2,6 @@
 
 from dataclasses import asdict, replace
 from xml.etree import ElementTree
-from xml.sax.saxutils import quoteattr
 
 from labctl.plan.observed import Tag
 
@@ -12,6 +11,8 @@ PREFIX = "labctl"
 
 def render_tag(tag: Tag) -> str:
     """Return the element that stands inside <metadata>."""
+    from xml.sax.saxutils import quoteattr  # imports urllib.request, which those who only look do not need
+
     attributes = " ".join(f"{key}={quoteattr(value)}" for key, value in asdict(tag).items())
     return f'<{PREFIX}:object xmlns:{PREFIX}="{NAMESPACE}" {attributes}/>'
 
