@@ -56,7 +56,7 @@ def open_keeper(lab: str, title: str, *, as_json: bool = False) -> Iterator[Keep
         yield Keeper(place, lab, Accelerators(place.home), display, stop)
 
 
-@checkpoint.command(help=_("Keep a lab as it is now, memory and disks; its machines stand still for some seconds."))
+@checkpoint.command(help=_("Keep a lab as it is now, memory and disks."))
 @LAB
 @NEW_NAME
 @click.option("--replace", is_flag=True, help=_("Replace the checkpoint that has this name."))
@@ -74,7 +74,7 @@ def save(lab: str, name: str, replace: bool, as_json: bool) -> int:
     return ExitCode.DONE
 
 
-@checkpoint.command(help=_("Bring a whole lab back to a checkpoint. What was done there since is lost."))
+@checkpoint.command(help=_("Bring a whole lab back; what was done since is lost."))
 @LAB
 @KNOWN_NAME
 @JSON
@@ -132,7 +132,7 @@ def list_all(lab: str, as_json: bool) -> int:
     return ExitCode.DONE
 
 
-@checkpoint.command(help=_("Delete a checkpoint; the lab and its other checkpoints stay as they are."))
+@checkpoint.command(help=_("Delete a checkpoint and nothing else."))
 @LAB
 @KNOWN_NAME
 def rm(lab: str, name: str) -> int:

@@ -34,7 +34,7 @@ def golden() -> None:
     """Hold the golden verbs."""
 
 
-@golden.command(name="list", help=_("List the golden labs; those that are not what would be built now are marked."))
+@golden.command(name="list", help=_("List the golden labs, stale ones marked."))
 @JSON
 def list_all(as_json: bool) -> int:
     with open_workplace() as place:
@@ -58,7 +58,7 @@ def list_all(as_json: bool) -> int:
     return ExitCode.DONE
 
 
-@golden.command(help=_("Show a golden lab: its parts, its machines, who stands on it, and what changed since."))
+@golden.command(help=_("Show a golden lab, its users and what changed."))
 @click.argument("ident", metavar=_("GOLDEN LAB"), shell_complete=complete_golden)
 @JSON
 def show(ident: str, as_json: bool) -> int:
@@ -99,7 +99,7 @@ def verify(ids: Sequence[str]) -> int:
     return ExitCode.DONE
 
 
-@golden.command(help=_("Remove golden labs; one that a lab or a checkpoint stands on is kept."))
+@golden.command(help=_("Remove golden labs that nothing stands on."))
 @IDS
 @click.option("--unused", is_flag=True, help=_("Those that are stale and that nothing stands on."))
 @click.option("--all", "everything", is_flag=True, help=_("With --unused: those that are not stale, too."))
