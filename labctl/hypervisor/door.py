@@ -21,7 +21,8 @@ from labctl.hypervisor.pool import Pool
 from labctl.language import _
 from labctl.plan.observed import Observed
 
-LOOK_SECONDS, LOOK_SECONDS_LATER = 0.02, 0.25  # between two looks at a program in a guest: its agent sends no event
+LOOK_SECONDS, LOOK_SECONDS_LATER = 0.1, 0.4  # between two looks at a program in a guest, which cost it time: its
+# agent sends no event, and notes each look in the journal
 PATIENCE_SECONDS = 20.0  # a restart of libvirtd takes some seconds with a hundred guests
 
 

@@ -6,6 +6,7 @@ systemd.link(5), systemd.network(5).
 """
 
 import base64
+import shlex
 from dataclasses import dataclass
 
 from labctl.plan.model import PlannedInterface, PlannedNode
@@ -66,33 +67,36 @@ MulticastDNS=no
 def render_personalisation(node: PlannedNode, keys: Keys, now: float, seed: bytes) -> str:
     """Return the shell script that makes a clone in memory this node: its keys, the time, randomness, leases.
 
-    `now` is in seconds since the epoch. The script is for the guest's own shell; everything in it is ours.
+    `now` is in seconds since the epoch. The script is for the guest's own shell; everything in it is ours. It starts
+    as few programs as it can: under emulation each costs more than all that the shell does itself.
     """
-    files = [
-        write("/etc/ssh/ssh_host_ed25519_key", "0600", keys.host_private, again=True),
-        write("/etc/ssh/ssh_host_ed25519_key.pub", "0644", keys.host_public, again=True),
-        write("/root/.ssh/authorized_keys", "0600", keys.authorized, again=True),
-    ]
     leased = [interface.name for interface in node.interfaces if interface.address == "dhcp"]
+    octal = "".join(f"\\0{byte:03o}" for byte in seed)
     lines = [
         "set -eu",
         "exec 2>&1",
         f"date --utc --set=@{now:.3f} >/dev/null",
-        f"echo {base64.b64encode(seed).decode()} | base64 -d >/dev/urandom",
-        "systemd-tmpfiles --create - <<'EOF'",
-        *files,
-        "EOF",
+        f"printf %b {shlex.quote(octal)} >/dev/urandom",
+        # The files are there, with their owners and modes: the golden node's own.
+        *(
+            f"printf %s {shlex.quote(content)} >{path}"
+            for path, content in (
+                ("/etc/ssh/ssh_host_ed25519_key", keys.host_private),
+                ("/etc/ssh/ssh_host_ed25519_key.pub", keys.host_public),
+                ("/root/.ssh/authorized_keys", keys.authorized),
+            )
+        ),
         # sshd(8): at SIGHUP it starts anew and reads its keys; sessions that are open go on.
-        "kill -HUP $(cat /run/sshd.pid)",
+        "read -r pid </run/sshd.pid",
+        'kill -HUP "$pid"',
         *(f"networkctl reconfigure {name}" for name in leased),
     ]
     return "\n".join(lines) + "\n"
 
 
-def write(path: str, mode: str, content: str, *, again: bool = False) -> str:
-    """Return the tmpfiles.d line that creates a file, once or `again`; ``~`` says that the content is in base64."""
-    kind = "f+~" if again else "f~"
-    return f"{kind} {path} {mode} root root - {base64.b64encode(content.encode()).decode()}"
+def write(path: str, mode: str, content: str) -> str:
+    """Return the tmpfiles.d line that creates a file once; ``~`` says that the content is in base64."""
+    return f"f~ {path} {mode} root root - {base64.b64encode(content.encode()).decode()}"
 
 
 def render_hosts(node: PlannedNode) -> str:
