@@ -181,8 +181,9 @@ def keep(keeper: Keeper, draft: Checkpoint, layout: Plan, nodes: Sequence[Planne
     keeper.stop.raise_if_asked(keeper.lab)
     mould = keeper.mould(draft, layout, layout.folders.disk(nodes[0].member))
     try:
+        draft.folder.parent.mkdir(mode=0o700, exist_ok=True)
         for folder in (draft.folder, draft.state("x").parent, draft.disk("x").parent):
-            folder.mkdir(mode=0o700, parents=True)
+            folder.mkdir(mode=0o700)
         shutil.copyfile(layout.folders.topology, draft.source)
         everywhere(nodes, lambda node: calm(keeper, node), len(nodes))
         start = time.monotonic()
@@ -230,8 +231,9 @@ def freeze(keeper: Keeper, draft: Checkpoint, layout: Plan, nodes: Sequence[Plan
 
 def set_clock(keeper: Keeper, node: PlannedNode) -> None:
     """Set the clock of a machine that stood still; a machine whose agent is dead keeps its own."""
-    words = ["/bin/date", "--utc", f"--set=@{time.time():.3f}"]
     try:
+        keeper.place.machines.wait_agent(node.name, CLOCK_DEADLINE)  # its channel opens a moment after the machine
+        words = ["/bin/date", "--utc", f"--set=@{time.time():.3f}"]
         keeper.place.freezer.guest_exec(node.name, keeper.lab, words, deadline=CLOCK_DEADLINE)
     except LabctlError as exc:
         keeper.monitor.tell(Event(node.member, "resume", Progress.RUNNING, exc.message))
