@@ -15,9 +15,9 @@ from labctl.language import _
 
 PATIENCE = 120.0  # seconds without any lab under way; KSM gives memory back while it catches up
 LOOK = 0.25  # seconds; pressure tells no one when it falls
-SETTLE = 1.0  # seconds between two labs beyond the first ones: pressure is an average, it answers late
+SETTLE = 10.0  # seconds between two labs beyond the first ones: pressure is an average over this time
 PRESSURE_FILE = Path("/proc/pressure/cpu")
-PRESSURE_LIMIT = 60.0  # per cent of the time in which some task waited for a processor
+PRESSURE_LIMIT = 40.0  # per cent of the time in which some task waited for a processor
 
 
 def cpu_pressure(path: Path = PRESSURE_FILE) -> float | None:

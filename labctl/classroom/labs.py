@@ -23,7 +23,7 @@ from labctl.monitor import Event, Monitor, Progress
 from labctl.plan.model import ActionKind, Plan
 from labctl.topology.model import Topology
 
-LABS_AT_ONCE = 16  # however idle the processors are: each lab holds threads, connections and pipes
+LABS_PER_CPU = 2  # at most, however idle the processors seem: emulated guests that lack time miss their deadlines
 
 
 def plan_labs(place: Workplace, topology: Topology, owners: Sequence[str]) -> list[Plan]:
@@ -51,10 +51,11 @@ def bring_up_labs(
         fresh = ensure_golden(place, (wish.topology, wish.source), pace, monitor, stop)
         refuse_overflow(place, wish.topology, sum(map(is_new, plans)))
     need = lab_memory(fresh) if fresh and any(map(is_new, plans)) else 0  # a reset gives back what it takes
-    admission = Admission(need, least=1 + (os.cpu_count() or 1))
+    cpus = os.cpu_count() or 1
+    admission = Admission(need, least=cpus)
     run = ClassRun(place, wish, fresh, sources, admission, pace, monitor, stop, several=len(wish.owners) > 1)
     start = time.monotonic()
-    with ThreadPoolExecutor(max_workers=LABS_AT_ONCE) as workers:
+    with ThreadPoolExecutor(max_workers=LABS_PER_CPU * cpus) as workers:
         results = [done.result() for done in [workers.submit(run.bring, plan) for plan in plans]]
     if len(plans) > 1 and all(result.ready for result in results) and all(map(is_new, plans)):
         place.store.add_timing(class_work(wish.topology.name), (time.monotonic() - start) / len(plans))

@@ -6,14 +6,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from labctl.errors import DeadlineMissed
 from labctl.hypervisor import agent, domains, freezing, networks, waiting
+from labctl.hypervisor.binding import Connection
 from labctl.hypervisor.capabilities import read_qemu_owner
 from labctl.hypervisor.console import Console, open_console
 from labctl.hypervisor.delivery import Delivery
 from labctl.hypervisor.events import Change, EventFeed
+from labctl.hypervisor.failure import AgentSilent
 from labctl.hypervisor.host_network import read_links, read_routes
 from labctl.hypervisor.observation import read_domains, read_networks
 from labctl.hypervisor.ownership import tag_of_description
@@ -24,6 +26,9 @@ from labctl.plan.observed import Observed
 LOOK_SECONDS, LOOK_SECONDS_LATER = 0.1, 0.4  # between two looks at a program in a guest, which cost it time: its
 # agent sends no event, and notes each look in the journal
 PATIENCE_SECONDS = 20.0  # a restart of libvirtd takes some seconds with a hundred guests
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -144,14 +149,25 @@ class Hypervisor:
     ) -> agent.Ended:
         """Run a program in a machine of the lab, by its agent, and return its exit code and the start of its stdout.
 
-        Raises DeadlineMissed after `deadline` seconds; the program may still run then.
+        The program must be one that may run twice: an agent that falls silent is asked again. Raises DeadlineMissed
+        after `deadline` seconds; the program may still run then.
         """
         failing = _('the guest agent of "{name}" does not do what was asked').format(name=name)
         end = time.monotonic() + deadline
-        pid = self._pool.use(lambda connection: agent.start_program(connection, name, lab, argv, stdin), failing)
+
+        def ask(act: Callable[[Connection], T]) -> T:
+            while True:
+                try:
+                    return self._pool.use(act, failing)
+                except AgentSilent:
+                    if time.monotonic() > end:
+                        raise
+                    time.sleep(LOOK_SECONDS_LATER)
+
+        pid = ask(lambda connection: agent.start_program(connection, name, lab, argv, stdin))
         pause = LOOK_SECONDS
         while True:
-            ended = self._pool.use(lambda connection: agent.find_end(connection, name, lab, pid), failing)
+            ended = ask(lambda connection: agent.find_end(connection, name, lab, pid))
             if ended is not None:
                 return ended
             if time.monotonic() > end:

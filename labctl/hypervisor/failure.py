@@ -17,6 +17,10 @@ class Lost(HostNotReady):
     """The daemon went away or does not answer: worth another try on a new connection."""
 
 
+class AgentSilent(LabctlError):
+    """A guest's agent does not answer now: its machine may be short of time."""
+
+
 def is_missing(exc: libvirt.libvirtError) -> bool:
     """Tell whether libvirt says that the domain or network does not exist."""
     return exc.get_error_code() in _NOT_THERE
@@ -68,6 +72,8 @@ def explain(exc: libvirt.libvirtError, failing: str) -> LabctlError:
     message = f"{failing}: {detail}"
     if code in _FORBIDDEN:
         return HostNotReady(message, hint="sudo -i")
+    if code == libvirt.VIR_ERR_AGENT_UNRESPONSIVE:
+        return AgentSilent(message, hint="labctl status")
     if code in _TAKEN:
         return Refused(message, hint="virsh list --all")
     return LabctlError(message, hint="labctl doctor")
