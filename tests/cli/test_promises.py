@@ -46,6 +46,16 @@ def test_the_commands_of_a_document_exist(document: Path) -> None:
     assert wrong == {}
 
 
+def test_the_modules_that_the_structure_names_exist() -> None:
+    """A module is named from the package or from the project's root, as `lab/up.py`, a room as `lab/`."""
+    text = (ROOT / "docs" / "structure.md").read_text(encoding="utf-8")
+    named = set(
+        re.findall(r"`((?:\w+/)+(?:\w+\.py)?|\w+\.py)`", "\n".join(re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)))
+    )
+    assert len(named) > 50
+    assert [name for name in sorted(named) if not (ROOT / "labctl" / name).exists()] == []
+
+
 def hints() -> Iterator[tuple[str, str]]:
     """Yield the constant beginnings of what the source tells people to type."""
     for path in sorted((ROOT / "labctl").rglob("*.py")):
