@@ -27,10 +27,27 @@ LABS_PER_CPU = 2  # at most, however idle the processors seem: emulated guests t
 
 
 def plan_labs(place: Workplace, topology: Topology, owners: Sequence[str]) -> list[Plan]:
-    """Return the plan of each owner's lab, cloned from the golden lab that the topology has or will have."""
+    """Return the plan of each owner's lab, cloned from the golden lab that the topology has or will have.
+
+    Raises Refused where something that is not ours has a name of one of the labs.
+    """
+    plans, refused = plan_each(place, topology, owners)
+    for error in refused.values():
+        raise error
+    return plans
+
+
+def plan_each(place: Workplace, topology: Topology, owners: Sequence[str]) -> tuple[list[Plan], dict[str, Refused]]:
+    """Return the plans of the owners' labs as `plan_labs` does, and why some owners have none."""
     golden = golden_id(topology, golden_parts(place, topology))
     observed = place.see()
-    return [place.plan(topology, owner, golden, seen=observed) for owner in owners]
+    plans, refused = [], {}
+    for owner in owners:
+        try:
+            plans.append(place.plan(topology, owner, golden, seen=observed))
+        except Refused as exc:
+            refused[owner] = exc
+    return plans, refused
 
 
 def bring_up_labs(
@@ -40,11 +57,12 @@ def bring_up_labs(
 
     Raises Refused, before the first one begins, where not all of them fit on this host.
     """
-    plans = plan_labs(place, wish.topology, wish.owners)
+    plans, refused = plan_each(place, wish.topology, wish.owners)
+    failed = [LabResult(owner, error=error) for owner, error in refused.items()]
     if wish.only_unfinished:
         plans = [plan for plan in plans if plan.actions]
     if not plans:
-        return []
+        return failed
     sources = {plan.owner: golden_source(place, plan, wish.reset) for plan in plans}
     fresh = None
     if plans[0].golden in sources.values():
@@ -59,7 +77,7 @@ def bring_up_labs(
         results = [done.result() for done in [workers.submit(run.bring, plan) for plan in plans]]
     if len(plans) > 1 and all(result.ready for result in results) and all(map(is_new, plans)):
         place.store.add_timing(class_work(wish.topology.name), (time.monotonic() - start) / len(plans))
-    return results
+    return sorted([*failed, *results], key=lambda result: wish.owners.index(result.owner))
 
 
 @dataclass(frozen=True)
