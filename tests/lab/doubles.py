@@ -2,8 +2,11 @@
 
 import ast
 import json
+import os
+import signal
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Mapping, MutableMapping, MutableSet, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,7 @@ from labctl.playbook import NodeReport, Report, TaskFailure
 from labctl.render.tag import parse_tag, render_tag
 from labctl.ssh import Answer, Login, Unreachable
 from labctl.store import Store
+from tests.lab.kept import Kept, KeptSet
 from tests.worlds import catalogue
 
 
@@ -44,20 +48,46 @@ class Fault:
         with self.lock:
             self.calls += 1
             if self.calls == self.at:
-                raise self.error("injected")
+                self.strike()
+
+    def strike(self) -> None:
+        """Do what goes wrong."""
+        raise self.error("injected")
+
+
+class Kill(Fault):
+    """At its call the whole process is gone: no `finally` runs, in no thread."""
+
+    def strike(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Halt(Fault):
+    """At its call the run says so with a file, and goes on when that file is gone."""
+
+    def __init__(self, at: int, sign: Path) -> None:
+        super().__init__(at)
+        self.sign = sign
+
+    def strike(self) -> None:
+        self.sign.touch()
+        while self.sign.exists():
+            time.sleep(0.01)
 
 
 class World:
-    """Domains and networks that outlive a run, as libvirt's do."""
+    """Domains and networks that outlive a run, as libvirt's do; in a folder, they outlive the process too."""
 
-    def __init__(self) -> None:
-        self.domains: dict[str, SeenDomain] = {}
-        self.networks: dict[str, SeenNetwork] = {}
+    def __init__(self, folder: Path | None = None) -> None:
+        self.domains: MutableMapping[str, SeenDomain] = Kept(folder / "domains") if folder else {}
+        self.networks: MutableMapping[str, SeenNetwork] = Kept(folder / "networks") if folder else {}
+        self.links: set[str] = set()  # of the host, beside the networks' own
         self.silent: set[str] = set()
         self.once_silent: set[str] = set()  # they answer from the second time on
-        self.xml: dict[str, str] = {}
-        self.personal: set[str] = set()
-        self.memory: dict[str, str] = {}  # what a machine holds until its power is cut
+        self.xml: MutableMapping[str, str] = Kept(folder / "xml") if folder else {}
+        self.personal: MutableSet[str] = KeptSet(folder / "personal") if folder else set()
+        # what a machine holds until its power is cut
+        self.memory: MutableMapping[str, str] = Kept(folder / "memory") if folder else {}
         self.cold = False  # whether saved memory is refused
         self.full = False  # whether there is no room for saved memory
         self.closed = False  # whether every probe is refused
@@ -71,10 +101,13 @@ class Machines:
         self.fault = fault
 
     def observe(self) -> Observed:
+        # Others may remove one between the list and the look, as with libvirt.
+        domains = map(self.world.domains.get, list(self.world.domains))
+        networks = tuple(filter(None, map(self.world.networks.get, list(self.world.networks))))
         return Observed(
-            domains=tuple(self.world.domains.values()),
-            networks=tuple(self.world.networks.values()),
-            links=frozenset(network.bridge for network in self.world.networks.values()),
+            domains=tuple(filter(None, domains)),
+            networks=networks,
+            links=frozenset({*self.world.links, *(network.bridge for network in networks)}),
         )
 
     def qemu_owner(self) -> tuple[int, int]:
@@ -85,6 +118,7 @@ class Machines:
         root = ElementTree.fromstring(xml)
         name, bridge = root.findtext("name", ""), root.find("bridge")
         seen = SeenNetwork(name, root.findtext("uuid", ""), "" if bridge is None else bridge.get("name", ""), True)
+        self.own_or_new(self.world.networks.get(name), xml)
         self.world.networks[name] = replace(seen, tag=parse_tag(xml))
         self.fault.count()
 
@@ -98,6 +132,7 @@ class Machines:
         self.fault.count()
         root = ElementTree.fromstring(xml)
         name = root.findtext("name", "")
+        self.own_or_new(self.world.domains.get(name), xml)
         self.world.xml[name] = xml
         self.world.domains[name] = SeenDomain(name, root.findtext("uuid", ""), DomainState.STOPPED, tag=parse_tag(xml))
         self.fault.count()
@@ -113,6 +148,7 @@ class Machines:
         self.own(self.world.domains.get(name), lab)
         self.world.domains.pop(name, None)
         self.world.memory.pop(name, None)
+        self.world.personal.discard(name)
         self.fault.count()
 
     def mark_configured(self, name: str, lab: str, configured: str) -> None:
@@ -132,6 +168,13 @@ class Machines:
     def own(self, seen: SeenDomain | SeenNetwork | None, lab: str) -> None:
         """Assert what the door checks: nothing foreign is touched."""
         assert seen is None or (seen.tag is not None and seen.tag.lab == lab), f"touched {seen}"
+
+    def own_or_new(self, seen: SeenDomain | SeenNetwork | None, xml: str) -> None:
+        """Assert that what is about to be described is ours: by this lab, from this home."""
+        tag = parse_tag(xml)
+        assert tag is not None
+        self.own(seen, tag.lab)
+        assert seen is None or seen.tag is None or seen.tag.home == tag.home, f"touched {seen}"
 
 
 class Freezer(Machines):
