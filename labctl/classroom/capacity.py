@@ -160,7 +160,7 @@ class Forecast:
             need=amount(share.resource, share.need), resource=resource_name(share.resource),
             free=amount(share.resource, share.free),
         )  # fmt: skip
-        return f"{text}: {why}"
+        return _("{said}: {why}").format(said=text, why=why)
 
     def to_dict(self) -> dict[str, JsonValue]:
         """Return the forecast as `plan --json` shows it; keys are stable."""
@@ -193,7 +193,9 @@ def amount(resource: Resource, value: int | None) -> str:
         return _("no limit")
     if resource not in BYTES:
         return str(value)
-    return f"{decimal(value / 2**30)} GiB" if value >= 10 << 30 else f"{value >> 20} MiB"
+    if value >= 10 << 30:
+        return _("{size} GiB").format(size=decimal(value / 2**30))
+    return _("{size} MiB").format(size=value >> 20)
 
 
 def lab_memory(golden: Frozen) -> int:

@@ -47,7 +47,7 @@ REASONS = {
 def why(node: NodeStatus) -> str:
     """Return why a machine is in its state, "" where no more is known; QEMU's own words come last."""
     reason = _(REASONS[node.reason]) if node.reason in REASONS else ""
-    return ": ".join(text for text in (reason, node.cause) if text)
+    return _("{said}: {why}").format(said=reason, why=node.cause) if reason and node.cause else reason or node.cause
 
 
 def age(made: str, now: datetime) -> str:
@@ -139,7 +139,7 @@ def explain(labs: Sequence[LabStatus]) -> list[str]:
         for node in lab.nodes:
             if reason := why(node):
                 reasons.setdefault(reason, {}).setdefault(lab.owner, []).append(node.name)
-    return [f"{reason}: {list_machines(found)}" for reason, found in reasons.items()]
+    return [_("{said}: {why}").format(said=reason, why=list_machines(found)) for reason, found in reasons.items()]
 
 
 def list_machines(found: Mapping[str, Sequence[str]]) -> str:
@@ -152,4 +152,5 @@ def list_machines(found: Mapping[str, Sequence[str]]) -> str:
 def count_states(labs: Sequence[LabStatus]) -> str:
     """Return how many labs are in which state, on one line."""
     counts = {state: sum(lab.state == state for lab in labs) for state in LAB_SIGNS}
-    return ", ".join(f"{_(LAB_WORDS[state])}: {count}" for state, count in counts.items() if count)
+    text = _("{state}: {count}")
+    return ", ".join(text.format(state=_(LAB_WORDS[state]), count=count) for state, count in counts.items() if count)

@@ -26,7 +26,7 @@ def step_name(step: str) -> str:
     names = {
         "network": _("network"), "create": _("create"), "boot": _("boot"), "configure": _("configure"),
         "login": _("log in"), "clone": _("clone"), "resume": _("resume"), "personalise": _("personalise"),
-        "freeze": _("freeze"), "check": _("check"), "remove": _("remove"),
+        "freeze": _("freeze"), "check": _("check"), "remove": _("remove"), "queue": _("queue"), "restore": _("restore"),
     }  # fmt: skip
     return names.get(step, step)
 
