@@ -72,6 +72,8 @@ def bring_up_labs(
     cpus = os.cpu_count() or 1
     admission = Admission(need, least=cpus)
     run = ClassRun(place, wish, fresh, sources, admission, pace, monitor, stop, several=len(wish.owners) > 1)
+    for owner in refused:
+        run.tell(owner, Progress.FAILED)
     start = time.monotonic()
     with ThreadPoolExecutor(max_workers=LABS_PER_CPU * cpus) as workers:
         results = [done.result() for done in [workers.submit(run.bring, plan) for plan in plans]]
