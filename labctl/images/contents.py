@@ -177,6 +177,8 @@ MASKED = (
     "modprobe@efi_pstore.service", "sys-fs-fuse-connections.mount", "sys-kernel-config.mount", "sys-kernel-debug.mount",
     "sys-kernel-tracing.mount", "systemd-binfmt.service", "systemd-network-generator.service",
     "systemd-networkd-persistent-storage.service", "systemd-networkd-wait-online.service", "systemd-pstore.service",
+    # Clones share the uptime at which it begins: all of a class would clean their folders at the same moment.
+    "systemd-tmpfiles-clean.timer",
     "systemd-udev-load-credentials.service",
 )  # fmt: skip
 
