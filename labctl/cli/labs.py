@@ -1,6 +1,7 @@
 """The verbs of a lab's life: up, reset, status, down."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
@@ -15,13 +16,14 @@ from labctl.cli.selection import TOPOLOGY as OF_TOPOLOGY
 from labctl.cli.typed import printable
 from labctl.cli.workplace import complete_labs, open_workplace
 from labctl.errors import ExitCode, LabctlError
-from labctl.lab.down import take_down
+from labctl.lab.down import Removal, take_down
 from labctl.lab.status import read_status
 from labctl.lab.workplace import Workplace
 from labctl.language import _
 from labctl.topology.model import Topology
 
 LABS = click.argument("labs", metavar=_("[LABS…]"), nargs=-1, shell_complete=complete_labs)
+LABS_AT_ONCE = 4  # removed side by side: libvirt waits for each machine and each DHCP server to end
 YES = click.option("-y", "--yes", is_flag=True, help=_("Do not ask."))
 
 
@@ -101,22 +103,23 @@ def down(labs: Sequence[str], roster: Path | None, student: str, topology: str, 
         else:
             wanted = require_labs(select_labs(place, labs, roster, student, topology))
         confirm_loss(wanted, yes=yes, always=everything)
-        return worst([remove_lab(place, lab, alone=len(wanted) == 1) for lab in wanted])
+        title = wanted[0] if len(wanted) == 1 else _("{count} labs").format(count=len(wanted))
+        with choose_display(title, as_json=False) as display, ThreadPoolExecutor(LABS_AT_ONCE) as workers:
+            work = {lab: workers.submit(take_down, place, lab, display) for lab in wanted}
+            ended = {lab: done.exception() or done.result() for lab, done in work.items()}
+    return worst([report_removal(lab, end, alone=len(wanted) == 1) for lab, end in ended.items()])
 
 
-def remove_lab(place: Workplace, lab: str, *, alone: bool) -> ExitCode:
-    """Remove one lab and say so; where several go, one that cannot go keeps no other."""
-    try:
-        with choose_display(lab, as_json=False) as display:
-            removal = take_down(place, lab, display)
-    except LabctlError as exc:
-        if alone:
-            raise
-        show.print_failure(lab, exc)
-        return exc.exit_code
-    if removal.empty:
+def report_removal(lab: str, end: Removal | BaseException, *, alone: bool) -> ExitCode:
+    """Say what was removed, or why not; where several go, one that cannot go keeps no other."""
+    if isinstance(end, LabctlError) and not alone:
+        show.print_failure(lab, end)
+        return end.exit_code
+    if isinstance(end, BaseException):
+        raise end
+    if end.empty:
         click.echo(_("{lab}: there is nothing to remove").format(lab=lab))
     else:
         text = _("{lab}: removed {machines} machines and {networks} networks")
-        click.echo(text.format(lab=lab, machines=len(removal.domains), networks=len(removal.networks)))
+        click.echo(text.format(lab=lab, machines=len(end.domains), networks=len(end.networks)))
     return ExitCode.DONE
