@@ -14,6 +14,7 @@ from labctl.lab import keys
 from labctl.lab.checking import SshProber, run_checks
 from labctl.lab.checkpoint import FOLDER as CHECKPOINTS
 from labctl.lab.down import take_down
+from labctl.lab.files import explain_files
 from labctl.lab.frozen import Frozen, freeze_file, read_frozen
 from labctl.lab.lock import hold_lab
 from labctl.lab.standstill import SAVES, everywhere, quiesce, suspend_together
@@ -109,7 +110,8 @@ def ensure_golden(
             raise failed_build(plan, error.message, error.hint)
         check_all(place, topology, plan, monitor)
         golden = Frozen(name, topology.name, golden_folder(place) / name, now(), parts)
-        freeze(place, plan, golden, monitor)
+        with explain_files(golden_folder(place)):
+            freeze(place, plan, golden, monitor)
         take_down(place, plan.lab, monitor)
         return golden
 

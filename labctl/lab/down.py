@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labctl.errors import Refused
+from labctl.lab.files import explain_files
 from labctl.lab.lock import hold_lab, who
 from labctl.lab.workplace import Workplace
 from labctl.language import _
@@ -54,7 +55,7 @@ def owns(name: str, tag: Tag | None, lab: str, prefix: str) -> bool:
 def take_down(place: Workplace, lab: str, monitor: Monitor) -> Removal:
     """Remove a lab; what is already gone is what was wanted. Return what was removed."""
     folders = place.folders(lab)
-    with hold_lab(place.home, lab, "down"):
+    with explain_files(folders.top), hold_lab(place.home, lab, "down"):
         top = folders.top
         observed = place.see()
         refuse_foreign_users(observed, top)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from labctl.errors import HostNotReady, LabctlError, Refused
 from labctl.lab.ascent import Ascent
+from labctl.lab.files import explain_files
 from labctl.lab.lock import hold_lab, who
 from labctl.lab.wish import Pace, Progressed, Stop, Wish
 from labctl.lab.workplace import Workplace
@@ -37,7 +38,7 @@ def bring_up(
 ) -> tuple[Plan, Progressed]:
     """Bring one lab up, from whatever is there, and return its plan with what became of each node."""
     verb = "reset" if wish.reset else "up"
-    with hold_lab(place.home, wish.lab, verb):
+    with explain_files(place.home), hold_lab(place.home, wish.lab, verb):
         # A subnet is taken once its network exists: two labs that plan at once could choose the same one (F-08).
         with hold_lab(place.home, SUBNETS, verb, SUBNETS_PATIENCE):
             plan = plan_wish(place, wish)
