@@ -3,12 +3,13 @@
 import json
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from labctl.checks.model import Outcome, Result
-from labctl.errors import LabctlError, Refused
+from labctl.errors import Busy, LabctlError, Refused
 from labctl.images.overlay import chain, find_disks
 from labctl.lab import keys
 from labctl.lab.checking import SshProber, run_checks
@@ -100,7 +101,8 @@ def ensure_golden(
     name = golden_id(topology, parts)
     owner = f"golden-{name.rpartition('-')[2][:6]}"
     if found := find_golden(place, topology):
-        take_down(place, f"{topology.name}-{owner}", monitor)  # a crash may have left what it was built on
+        with suppress(Busy):  # many runs come by here at once: one of them is enough
+            take_down(place, f"{topology.name}-{owner}", monitor)  # a crash may have left what it was built on
         return found
     with hold_lab(place.home, f"golden-{name}", "golden", PATIENCE):
         if found := find_golden(place, topology):
