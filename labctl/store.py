@@ -304,11 +304,11 @@ class Store(Database):
                        (SELECT id FROM job WHERE state = 'ended' ORDER BY id DESC LIMIT 1 OFFSET ?)"""
             connection.execute(prune, (KEPT_JOBS,))
 
-    def job_code(self, job: int) -> int:
-        """Return the exit code of a job that has ended; 1 for one whose process died, or that is long gone."""
+    def job_code(self, job: int) -> int | None:
+        """Return the exit code of a job that has ended, None where its process died before; 1 if it is long gone."""
         with self.transaction(reading=True) as connection:
             row = connection.execute("SELECT code FROM job WHERE id = ?", (job,)).fetchone()
-        return 1 if row is None or row[0] is None else int(row[0])
+        return 1 if row is None else row[0]
 
     def list_jobs(self, *, dead: bool = False) -> tuple[Job, ...]:
         """Return the jobs that wait or run, in order; with `dead`, those instead whose process died before the end."""

@@ -34,12 +34,15 @@ class Turn:
 def wait_turn(place: Workplace, lab: str, nodes: Sequence[str], monitor: Monitor, stop: Stop) -> Iterator[Turn]:
     """Wait in the queue for the right to reset nodes of a lab, and hold it for the length of the block.
 
-    Where the same reset waits already, this waits for its end instead. Raises Interrupted.
+    Where the same reset waits already, this waits for its end instead, and takes its place if its process dies.
+    Raises Interrupted.
     """
     asked = place.store.add_job(lab, VERB, nodes, who())
     turn = Turn(asked.id, asked.new)
     try:
-        wait_for(place, lab, turn, monitor, stop)
+        while not wait_for(place, lab, turn, monitor, stop):
+            asked = place.store.add_job(lab, VERB, nodes, who())
+            turn.job, turn.mine = asked.id, asked.new
         if turn.mine:
             place.store.start_job(turn.job)
         yield turn
@@ -48,17 +51,18 @@ def wait_turn(place: Workplace, lab: str, nodes: Sequence[str], monitor: Monitor
             place.store.end_job(turn.job, turn.code)
 
 
-def wait_for(place: Workplace, lab: str, turn: Turn, monitor: Monitor, stop: Stop) -> None:
-    """Return when the turn has come, or when somebody else's same reset has ended."""
+def wait_for(place: Workplace, lab: str, turn: Turn, monitor: Monitor, stop: Stop) -> bool:
+    """Return True when the turn has come, or somebody else's same reset has ended; False where that one has died."""
     told = ""
     while True:
         jobs = place.store.list_jobs()
         if not turn.mine and all(job.id != turn.job for job in jobs):
-            turn.code = place.store.job_code(turn.job)
-            return
+            code = place.store.job_code(turn.job)
+            turn.code = ExitCode.FAILED if code is None else code
+            return code is not None
         ahead = [job for job in jobs if job.id < turn.job]
         if turn.mine and may_start(lab, ahead):
-            return
+            return True
         stop.raise_if_asked(lab)
         text = describe(turn, ahead)
         if text != told:
