@@ -12,6 +12,7 @@ from labctl.errors import Busy, LabctlError, Refused
 from labctl.language import _
 
 BUSY_TIMEOUT = 10.0  # seconds; writers hold the file for milliseconds
+LEAST_ROOM = 64 << 10  # bytes; its log and the index of the log need as much at least
 KEPT_COPIES = 2  # of databases of older schemas
 FOREIGN_CODES = {
     sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH,
@@ -39,7 +40,7 @@ class Database:
     def transaction(self, *, reading: bool = False) -> Iterator[sqlite3.Connection]:
         """Give a connection whose work is committed at the end, or not at all; a `reading` one waits for no writer."""
         try:
-            with closing(self.connect()) as connection:  # closing rolls back what was not committed
+            with closing(self.connect(reading=reading)) as connection:  # closing rolls back what was not committed
                 self.migrate(connection)
                 connection.execute("BEGIN" if reading else "BEGIN IMMEDIATE")
                 yield connection
@@ -47,15 +48,28 @@ class Database:
         except sqlite3.Error as exc:
             raise self.explain(exc) from exc
 
-    def connect(self) -> sqlite3.Connection:
+    def connect(self, *, reading: bool = False) -> sqlite3.Connection:
         """Open the file; SQLite recovers by itself what a crash left in the write-ahead log."""
         connection = sqlite3.connect(self.path, timeout=self.patience, isolation_level=None)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.Error:
+            # A commit outlives the process without an fsync of its own. A power cut may take the last ones: libvirt's
+            # machines, which tell what exists, are down then too, and the file stays whole (sqlite.org/wal.html).
+            connection.execute("PRAGMA synchronous = NORMAL")
+        except sqlite3.Error as exc:
             connection.close()
+            # Even a reader makes a file beside the database. Without a log, what is on the disk is all there is.
+            if reading and self.is_full(exc) and not self.path.with_name(f"{self.path.name}-wal").exists():
+                return sqlite3.connect(f"{self.path.as_uri()}?immutable=1", uri=True, isolation_level=None)
             raise
         return connection
+
+    def is_full(self, exc: sqlite3.Error) -> bool:
+        """Return whether an error is that the disk is full; SQLite calls some of them input/output errors."""
+        code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
+        status = os.statvfs(self.path.parent)
+        full = status.f_bavail * status.f_frsize < LEAST_ROOM
+        return code == sqlite3.SQLITE_FULL or (code in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN} and full)
 
     def migrate(self, connection: sqlite3.Connection) -> None:
         """Bring the schema to this version; refuse one that a newer labctl wrote."""
@@ -145,7 +159,7 @@ class Database:
         if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
             text = _('the database "{path}" has been in use by another process for {seconds:.0f} s')
             return Busy(text.format(path=self.path, seconds=self.patience), hint=f"fuser -v {self.path}")
-        if code == sqlite3.SQLITE_FULL:
+        if self.is_full(exc):
             text = _('there is no room left for the database "{path}"')
             return LabctlError(text.format(path=self.path), hint=f"df -h {self.path.parent}")
         if code in FOREIGN_CODES:

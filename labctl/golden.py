@@ -65,7 +65,11 @@ def lab_golden(place: Workplace, plan: Plan, anew: Collection[str]) -> str:
     Nodes of two golden labs do not trust each other: while one is kept, its golden lab is used for the others too.
     """
     names = {node.name for node in plan.nodes if node.member not in anew}
-    kept = {seen.tag.golden for seen in place.see().domains if seen.tag and seen.name in names and seen.tag.golden}
+    kept = {
+        seen.tag.golden
+        for seen in place.see(f"{place.prefix}{plan.lab}.").domains
+        if seen.tag and seen.name in names and seen.tag.golden
+    }
     return min(kept) if kept else plan.golden
 
 

@@ -78,10 +78,13 @@ class Hypervisor:
         failing = _("libvirt does not tell which user runs the machines")
         return self._pool.use(read_qemu_owner, failing)
 
-    def observe(self) -> Observed:
-        """Return all domains and networks, ours and foreign, with the host's links and IPv4 routes."""
+    def observe(self, start: str = "") -> Observed:
+        """Return all domains and networks, ours and foreign, with the host's links and IPv4 routes.
+
+        With `start`, only those whose names start so, and the inactive networks: subnets of active ones are routes.
+        """
         seen = self._pool.use(
-            lambda connection: (read_domains(connection), read_networks(connection)),
+            lambda connection: (read_domains(connection, start), read_networks(connection, start)),
             _("the machines and networks of this host cannot be listed"),
         )
         return Observed(domains=seen[0], networks=seen[1], links=read_links(), routes=read_routes())

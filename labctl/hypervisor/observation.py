@@ -12,10 +12,10 @@ from labctl.plan.observed import SeenDomain, SeenNetwork
 from labctl.render.tag import parse_tag
 
 
-def read_domains(connection: Connection) -> tuple[SeenDomain, ...]:
-    """Return all domains by name: one call for the states of all, one for the XML of each."""
+def read_domains(connection: Connection, start: str = "") -> tuple[SeenDomain, ...]:
+    """Return the domains whose names start so, by name: one call for the states of all, one for the XML of each."""
     stats = connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE)
-    seen = (_read_domain(domain, values) for domain, values in stats)
+    seen = (_read_domain(domain, values) for domain, values in stats if domain.name().startswith(start))
     return tuple(sorted((domain for domain in seen if domain is not None), key=lambda domain: domain.name))
 
 
@@ -35,10 +35,14 @@ def _read_domain(domain: Handle, values: dict[str, int]) -> SeenDomain | None:
     )
 
 
-def read_networks(connection: Connection) -> tuple[SeenNetwork, ...]:
-    """Return all networks by name: two calls for the list, one for the XML of each."""
+def read_networks(connection: Connection, start: str = "") -> tuple[SeenNetwork, ...]:
+    """Return the networks whose names start so, and all inactive ones, by name.
+
+    Two calls for the list, one for the XML of each.
+    """
     active = {network.UUID() for network in connection.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE)}
-    seen = (_read_network(network, network.UUID() in active) for network in connection.listAllNetworks())
+    listed = ((network, network.UUID() in active) for network in connection.listAllNetworks())
+    seen = (_read_network(network, runs) for network, runs in listed if not runs or network.name().startswith(start))
     return tuple(sorted((network for network in seen if network is not None), key=lambda network: network.name))
 
 

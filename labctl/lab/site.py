@@ -28,7 +28,7 @@ SSH_PORT = 22
 class Observer(Protocol):
     """The hypervisor, for those who only look."""
 
-    def observe(self) -> Observed: ...  # noqa: D102  a Protocol's method is named after the consumer's need
+    def observe(self, start: str = "") -> Observed: ...  # noqa: D102  a Protocol's method is named after the consumer's need
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +41,12 @@ class Site:
     store: Store
     boot_id: str = field(default_factory=read_boot_id)
 
-    def see(self) -> Observed:
-        """Return the host as it is; what another installation made is as foreign as what labctl did not make."""
-        seen = self.machines.observe()
+    def see(self, start: str = "") -> Observed:
+        """Return the host as it is; what another installation made is as foreign as what labctl did not make.
+
+        With `start`, only the machines and networks whose names start so: a look at one lab among many.
+        """
+        seen = self.machines.observe(start)
         mark = home_mark(str(self.home))
         domains = (one if one.tag is None or one.tag.home == mark else replace(one, tag=None) for one in seen.domains)
         networks = (one if one.tag is None or one.tag.home == mark else replace(one, tag=None) for one in seen.networks)

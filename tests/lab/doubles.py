@@ -100,7 +100,7 @@ class Machines:
         self.world = world
         self.fault = fault
 
-    def observe(self) -> Observed:
+    def observe(self, start: str = "") -> Observed:  # noqa: ARG002  more may be told than was asked for
         # Others may remove one between the list and the look, as with libvirt.
         domains = map(self.world.domains.get, list(self.world.domains))
         networks = tuple(filter(None, map(self.world.networks.get, list(self.world.networks))))

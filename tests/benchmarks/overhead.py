@@ -1,0 +1,118 @@
+"""Measures labctl's own cost for each machine of a class: everything real but guests, which answer at once.
+
+libvirt is its test driver, whose machines are entries of a table; disks, logins and checks are the stand-ins of the
+tests. What is left is planning, rendering, keys, the database and libvirt's own parsing.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from labctl.golden import ensure_golden
+from labctl.hypervisor.agent import Ended
+from labctl.hypervisor.delivery import Delivery
+from labctl.hypervisor.door import Hypervisor
+from labctl.hypervisor.saved_state import StateNotUsable
+from labctl.lab.up import bring_up
+from labctl.lab.wish import Pace, Stop, Wish
+from labctl.monitor import Silent
+from labctl.topology.load import load_topology
+from tests.lab.doubles import Fault, Freezer, World, make_place
+from tests.worlds import catalogue
+
+WORKERS = 4  # labs side by side, as a class on two processors
+SIZES = {"24x5": (24, 5), "500x6": (500, 6)}
+
+
+class TestDriver(Hypervisor):
+    """libvirt's test driver, which has no agents to wait for and no bridges of the host."""
+
+    def wait_agent(self, name: str, deadline: float) -> None:
+        """Every machine's agent answers at once."""
+
+
+# ruff: noqa: ARG002  the methods below do nothing, with the signatures of their Protocols
+class ColdFreezer(Freezer):
+    """Refuses saved memory, as the test driver must: machines are defined and started."""
+
+    def restore_domain(
+        self, saved: Path, xml: str, name: str, *, running: bool, delivery: Delivery = Delivery.FIFO
+    ) -> None:
+        raise StateNotUsable(name)
+
+    def guest_exec(self, name: str, lab: str, argv: Sequence[str], stdin: bytes = b"", *, deadline: float) -> Ended:
+        """Run nothing: these machines have no guest."""
+        return Ended(0, b"")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The seconds of a whole class on stand-ins, and of each machine."""
+
+    seconds: float
+    machines: int
+
+    @property
+    def each(self) -> float:
+        """Return the milliseconds of one machine."""
+        return self.seconds / self.machines * 1000
+
+
+def measure(folder: Path) -> dict[str, float]:
+    """Return the seconds of both sizes, and the milliseconds of each machine."""
+    found: dict[str, float] = {}
+    for name, (labs, nodes) in SIZES.items():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o711, parents=True)
+        timing = time_class(folder, labs, nodes)
+        found[f"class_{name}_seconds"] = timing.seconds
+        found[f"class_{name}_ms_per_machine"] = timing.each
+    shutil.rmtree(folder, ignore_errors=True)
+    return found
+
+
+def topology_of(nodes: int) -> str:
+    """Return a topology of so many machines on one network."""
+    document = {
+        "version": "1.0", "name": "many", "title": {"en": "Many", "fr": "Beaucoup"},
+        "description": {"en": "Many machines.", "fr": "Beaucoup de machines."}, "competencies": ["B2.2.1"],
+        "networks": {"lan": {"kind": "segment", "cidr": "10.0.0.0/24"}},
+        "nodes": {
+            f"n{number}": {
+                "image": "debian-13", "interfaces": {"lan": {"network": "lan", "address": f"10.0.0.{10 + number}"}},
+            }
+            for number in range(nodes)
+        },
+    }  # fmt: skip
+    return json.dumps(document)
+
+
+def time_class(folder: Path, labs: int, nodes: int) -> Timing:
+    """Return the time of a class that is brought up on stand-ins, its golden lab not counted."""
+    path = folder / "many.yml"
+    path.write_text(topology_of(nodes), encoding="utf-8")
+    topology = load_topology(path, catalogue())
+    stand_ins = make_place(folder / "home", World())
+    golden = ensure_golden(stand_ins, (topology, path), pace, Silent(), Stop())
+    with TestDriver("test:///default") as machines, ThreadPoolExecutor(WORKERS) as workers:
+        place = replace(stand_ins, machines=machines, freezer=ColdFreezer(World(), Fault()))
+
+        def bring(number: int) -> None:
+            wish = Wish(topology, path, f"s{number}", golden)
+            _plan, result = bring_up(place, wish, pace, Silent(), Stop())
+            for error in result.failures.values():
+                raise error
+
+        bring(0)
+        start = time.perf_counter()
+        list(workers.map(bring, range(1, labs + 1)))
+        return Timing(time.perf_counter() - start, labs * nodes)
+
+
+def pace(_image: Path) -> Pace:
+    """Return a pace that nothing here depends on."""
+    return Pace("tcg", 1.0)
