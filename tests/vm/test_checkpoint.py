@@ -32,7 +32,7 @@ def kept_lab(labctl: Installation) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def process(labctl: Installation) -> str:
     """Return the number of a process that runs on `web` while `step-1` is kept, with a file on `client`."""
-    ssh(labctl, "client", "sh", "-c", "echo done > /root/work; sync")
+    ssh(labctl, "client", "sh", "-c", "echo done > /root/work")
     number = ssh(labctl, "web", "sh", "-c", "setsid sleep 100000 >/dev/null 2>&1 & echo $!").strip()
     done = labctl.run("checkpoint", "save", LAB, "step-1")
     assert done.returncode == 0, done.stderr
