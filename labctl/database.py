@@ -58,11 +58,16 @@ class Database:
             connection.execute("PRAGMA synchronous = NORMAL")
         except sqlite3.Error as exc:
             connection.close()
-            # Even a reader makes a file beside the database. Without a log, what is on the disk is all there is.
-            if reading and self.is_full(exc) and not self.path.with_name(f"{self.path.name}-wal").exists():
+            # Even a reader makes files beside the database. Without a log, what is in its own is all there is.
+            if reading and self.is_full(exc) and not self.has_log():
                 return sqlite3.connect(f"{self.path.as_uri()}?immutable=1", uri=True, isolation_level=None)
             raise
         return connection
+
+    def has_log(self) -> bool:
+        """Return whether commits may lie in the log that are not in the file yet."""
+        log = self.path.with_name(f"{self.path.name}-wal")
+        return log.exists() and log.stat().st_size > 0
 
     def is_full(self, exc: sqlite3.Error) -> bool:
         """Return whether an error is that the disk is full; SQLite calls some of them input/output errors."""

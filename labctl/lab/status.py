@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
@@ -143,7 +144,8 @@ def find_layouts(site: Site, labs: Collection[str]) -> dict[str, tuple[str, ...]
             continue
         if digest not in known:
             known[digest] = read_machines(path)
-            site.store.save_layout(digest, known[digest])
+            with suppress(LabctlError):  # looking works on a full disk too; it only takes longer
+                site.store.save_layout(digest, known[digest])
         found[lab] = known[digest]
     return found
 
