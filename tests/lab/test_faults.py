@@ -17,6 +17,7 @@ from labctl.lab.down import take_down
 from labctl.lab.status import read_status
 from labctl.lab.workplace import Workplace
 from labctl.monitor import Silent
+from labctl.plan.names import home_mark
 from labctl.plan.observed import DomainState, SeenDomain, SeenNetwork, Tag
 from labctl.topology.load import load_topology
 from tests.cli.conftest import Installation
@@ -138,7 +139,7 @@ def test_a_process_killed_at_any_outside_call_is_followed_by_one_that_ends(verb:
     world = World(folder)
     begin(home, world, verb)
     for number in range(1, total + 1):
-        process = PROCESSES.Process(target=run_and_die, args=(verb, home, folder, number))
+        process = PROCESSES.Process(target=run_and_die, args=(verb, home, folder, number), daemon=True)
         process.start()
         process.join(120)
         assert process.exitcode == -signal.SIGKILL, number
@@ -164,7 +165,7 @@ def halted(tmp_path: Path) -> Iterator[tuple[Workplace, World, int]]:
     home, folder, sign = tmp_path / "labctl", tmp_path / "world", tmp_path / "sign"
     world = World(folder)
     place = begin(home, world, go_up)
-    process = PROCESSES.Process(target=run_and_halt, args=(go_up, home, folder, sign))
+    process = PROCESSES.Process(target=run_and_halt, args=(go_up, home, folder, sign), daemon=True)
     process.start()
     try:
         wait_for(sign.exists)
@@ -234,8 +235,9 @@ FOREIGN = [("domain", None), ("domain", OTHER_HOME), ("network", None), ("networ
 FOREIGN_IDS = ["domain", "domain of another home", "network", "network of another home", "bridge"]
 
 
-def seen_of_alice(world: World) -> list[object]:
-    return [(name, seen) for part in (world.domains, world.networks) for name, seen in part.items() if "alice" in name]
+def seen_of_alice(world: World) -> list[tuple[str, SeenDomain | SeenNetwork]]:
+    everything = {**world.domains, **world.networks}
+    return [(name, seen) for name, seen in everything.items() if "alice" in name]
 
 
 @pytest.mark.parametrize("verb", ["up", "reset"])
@@ -271,10 +273,10 @@ def test_down_removes_around_what_is_not_ours(kind: str, tag: Tag | None, tmp_pa
     assert {f"small-bob.{node}" for node in NODES} <= set(world.domains)
 
 
-def place_sees_foreign(place: Workplace, named: object) -> bool:
-    assert isinstance(named, tuple)
-    seen = {one.name: one for one in (*place.see().domains, *place.see().networks)}[named[0]]
-    return seen.tag is None
+def place_sees_foreign(place: Workplace, named: tuple[str, SeenDomain | SeenNetwork]) -> bool:
+    """Return whether an object is somebody else's for this installation."""
+    home = home_mark(str(place.home))
+    return named[1].tag is None or named[1].tag.home != home
 
 
 def test_a_lab_destroyed_behind_our_back_comes_back_and_the_others_stay(tmp_path: Path) -> None:  # F-13, F-22, F-24

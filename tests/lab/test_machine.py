@@ -86,7 +86,7 @@ class Class(RuleBasedStateMachine):
     @rule(asked=several, number=st.integers(1, 60), error=st.sampled_from([Crash, LabctlError, HostNotReady]))
     def up_that_fails(self, asked: list[str], number: int, error: type[BaseException]) -> None:
         self.wanted |= set(asked)
-        with suppress(error):
+        with suppress(error, LabctlError):  # an error while the golden lab is made is told as one of its own
             bring(make_place(self.home, self.world, Fault(number, error)), *asked)
 
     @rule(owner=owners, chosen=nodes, number=st.integers(1, 25))
@@ -149,8 +149,8 @@ class Class(RuleBasedStateMachine):
     @invariant()
     def status_can_be_asked(self) -> None:
         place = make_place(self.home, self.world)
-        shown = {lab.owner for lab in read_status(place, lambda _lab: False)}
-        assert shown <= {*OWNERS, *(owner for owner in shown if owner.startswith("golden-"))}
+        shown = {lab.name for lab in read_status(place, lambda _lab: False)}
+        assert {name for name in shown if "-golden-" not in name} <= {f"small-{owner}" for owner in OWNERS}
 
     def finish(self) -> None:
         """Type once more what is wanted: then the world is what was asked for, and nothing else of ours is there."""
