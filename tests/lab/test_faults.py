@@ -236,7 +236,7 @@ FOREIGN_IDS = ["domain", "domain of another home", "network", "network of anothe
 
 
 def seen_of_alice(world: World) -> list[tuple[str, SeenDomain | SeenNetwork]]:
-    everything = {**world.domains, **world.networks}
+    everything: dict[str, SeenDomain | SeenNetwork] = {**world.domains, **world.networks}
     return [(name, seen) for name, seen in everything.items() if "alice" in name]
 
 
