@@ -26,7 +26,7 @@ from labctl.language import _
 from labctl.monitor import Event, Monitor, Progress
 from labctl.plan.lab import RENDER_VERSION
 from labctl.plan.model import Plan, PlannedNode
-from labctl.plan.names import digest
+from labctl.plan.names import SEATS, digest
 from labctl.store import now
 from labctl.topology.load import find_topology, load_topology
 from labctl.topology.model import Topology
@@ -153,7 +153,7 @@ def freeze(place: Workplace, plan: Plan, golden: Frozen, monitor: Monitor) -> No
 
     def save(node: PlannedNode) -> None:
         monitor.tell(Event(node.member, "freeze", Progress.STARTED))
-        place.freezer.save_domain(node.name, plan.lab, golden.state(node.member))
+        place.freezer.save_domain(node.name, plan.seat, golden.state(node.member))
         monitor.tell(Event(node.member, "freeze", Progress.DONE))
 
     everywhere(nodes, save, SAVES)
@@ -182,9 +182,12 @@ def remove_golden(place: Workplace, golden: Frozen) -> None:
 def find_users(place: Workplace) -> dict[str, tuple[str, ...]]:
     """Return who stands on each golden lab, by its id: labs as LAB, their checkpoints as LAB/NAME, sorted."""
     labs, folder = place.home / "labs", golden_folder(place)
+    seated = place.read_seats().by_seat
     users: dict[str, set[str]] = {}
     for disk in find_disks(labs):
         lab, *rest = disk.relative_to(labs).parts
+        if lab == SEATS:
+            lab, rest = seated.get(rest[0], rest[0]), rest[1:]
         user = f"{lab}/{rest[1].partition('.')[0]}" if rest[0] == CHECKPOINTS else lab
         for base in chain(disk):
             if folder in base.parents:

@@ -50,7 +50,8 @@ def console(lab: str, node: str, force: bool) -> int:
     with open_hypervisor() as machines:
         place = Workplace.open(machines, os.environ)
         require_node(place, lab, node)
-        with machines.open_console(f"{place.prefix}{lab}.{node}", lab, force=force) as stream:
+        seat = place.seat_of(lab)
+        with machines.open_console(f"{place.prefix}{seat}.{node}", seat, force=force) as stream:
             click.echo(_("Connected to {node}. Ctrl-] leaves, Enter shows the prompt.").format(node=node), err=True)
             relay(stream)
     return ExitCode.DONE

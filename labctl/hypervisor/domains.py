@@ -18,7 +18,7 @@ from labctl.hypervisor.ownership import (
 )
 from labctl.hypervisor.states import read_state
 from labctl.language import _
-from labctl.plan.observed import DomainState
+from labctl.plan.observed import DomainState, Tag
 from labctl.render.tag import NAMESPACE, PREFIX
 
 
@@ -27,7 +27,7 @@ def define(connection: Connection, document: str) -> None:
     name, tag = tag_of_description(document)
     domain = find_domain(connection, name)
     if domain is not None:
-        check_domain_owner(domain, tag.lab)
+        check_domain_owner(domain, tag.seat_name)
     else:
         refuse_taken_identity(document, connection.lookupByUUIDString)
     connection.defineXMLFlags(document, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
@@ -136,9 +136,20 @@ def _undefine_flags(connection: Connection, domain: Domain) -> int:
 
 
 def mark_configured(connection: Connection, name: str, lab: str, configured: str) -> None:
-    """Write what Ansible brought to its end into our tag, in the running and the stored description."""
+    """Write what Ansible brought to its end into our tag."""
     domain = find_own(connection, name, lab)
-    tag = replace(check_domain_owner(domain, lab), configured=configured)
+    write_tag(domain, replace(check_domain_owner(domain, lab), configured=configured))
+
+
+def hand_over(connection: Connection, name: str, seat: str, lab: str, owner: str) -> None:
+    """Write into the tag of our domain of a seat whose lab it is from now on."""
+    domain = find_own(connection, name, seat)
+    tag = check_domain_owner(domain, seat)
+    write_tag(domain, replace(tag, lab=lab, owner=owner, seat=seat if seat != lab else ""))
+
+
+def write_tag(domain: Domain, tag: Tag) -> None:
+    """Replace our tag, in the running and the stored description."""
     flags = libvirt.VIR_DOMAIN_AFFECT_CONFIG
     if domain.isActive():
         flags |= libvirt.VIR_DOMAIN_AFFECT_LIVE

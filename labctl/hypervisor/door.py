@@ -43,7 +43,8 @@ class Hypervisor:
     """Machines and networks of one libvirt, at most `connections` requests at a time.
 
     Opens nothing before the first request. Every method may be called from any thread; every change
-    first reads our tag on the object and raises Refused for what is not of the lab given. All raise
+    first reads our tag on the object and raises Refused for what is not of the lab given, which is named
+    by its seat: its own name unless it was a spare. All raise
     HostNotReady where libvirt cannot be reached or, once it was reached, stays away for `patience`
     seconds, and LabctlError with libvirt's own words where it says no.
     """
@@ -200,6 +201,11 @@ class Hypervisor:
         """Write the hash of what Ansible brought to its end into the machine's tag."""
         failing = _('the machine "{name}" cannot be marked as configured').format(name=name)
         self._pool.use(lambda connection: domains.mark_configured(connection, name, lab, configured), failing)
+
+    def hand_domain(self, name: str, seat: str, lab: str, owner: str) -> None:
+        """Write into the tag of a machine of a seat whose lab it is from now on; it may run."""
+        failing = _('the machine "{name}" cannot be given to another lab').format(name=name)
+        self._pool.use(lambda connection: domains.hand_over(connection, name, seat, lab, owner), failing)
 
     def wait_agent(self, name: str, deadline: float) -> None:
         """Return once the guest agent answers.

@@ -103,9 +103,9 @@ class Restoration:
         name, tag = tag_of_description(thaw.xml)
         domain = find_domain(connection, name)
         if domain is not None:
-            check_domain_owner(domain, tag.lab)
+            check_domain_owner(domain, tag.seat_name)
             # A lost first attempt may have left something running: that is not what was wanted.
-            make_way(domain, name, tag.lab, running=self._existed is None)
+            make_way(domain, name, tag.seat_name, running=self._existed is None)
         if self._existed is None:
             self._existed = domain is not None
         with rejection(connection, thaw):
@@ -120,7 +120,7 @@ class Restoration:
                 load(connection, path, thaw)
         except (libvirt.libvirtError, LabctlError):
             if not self._existed and is_alive(connection):
-                domains.remove(connection, name, tag.lab)
+                domains.remove(connection, name, tag.seat_name)
             raise
 
 

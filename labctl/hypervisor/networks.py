@@ -27,7 +27,7 @@ def create(connection: Connection, document: str) -> None:
     name, tag = tag_of_description(document)
     network = find_network(connection, name)
     if network is not None:
-        check_network_owner(network, tag.lab)
+        check_network_owner(network, tag.seat_name)
         if read_tag(network) != tag:
             text = _('the network "{name}" exists already and was made from another description')
             raise Refused(text.format(name=name), hint=f"labctl down {tag.lab}")

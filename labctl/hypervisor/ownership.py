@@ -1,7 +1,6 @@
 """A libvirt object's metadata to the permission to change it: only what carries our tag, of the right lab."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from xml.etree import ElementTree
 
 import libvirt
@@ -11,7 +10,7 @@ from labctl.hypervisor.binding import Connection, Handle
 from labctl.hypervisor.failure import is_missing
 from labctl.language import _
 from labctl.plan.observed import Tag
-from labctl.render.tag import parse_tag
+from labctl.render.tag import parse_tag, tag_attributes
 
 
 def find_domain(connection: Connection, name: str) -> Handle | None:
@@ -55,12 +54,15 @@ def read_tag(handle: Handle) -> Tag | None:
 
 
 def check_domain_owner(handle: Handle, lab: str) -> Tag:
-    """Return the domain's tag. Raises Refused where it is not ours or belongs to another lab."""
+    """Return the domain's tag. Raises Refused where it is not ours or belongs to another lab.
+
+    `lab` is the seat of the lab, which is the lab's name unless it was a spare.
+    """
     tag = read_tag(handle)
     if tag is None:
         text = _('the virtual machine "{name}" was not made by labctl: it is left untouched')
         raise Refused(text.format(name=handle.name()), hint=f"virsh dominfo {handle.name()}")
-    if tag.lab != lab:
+    if tag.seat_name != lab:
         text = _('the virtual machine "{name}" belongs to the lab "{owner}", not to "{lab}": it is left untouched')
         raise Refused(text.format(name=handle.name(), owner=tag.lab, lab=lab), hint="labctl status")
     return tag
@@ -72,7 +74,7 @@ def check_network_owner(handle: Handle, lab: str) -> Tag:
     if tag is None:
         text = _('the network "{name}" was not made by labctl: it is left untouched')
         raise Refused(text.format(name=handle.name()), hint=f"virsh net-info {handle.name()}")
-    if tag.lab != lab:
+    if tag.seat_name != lab:
         text = _('the network "{name}" belongs to the lab "{owner}", not to "{lab}": it is left untouched')
         raise Refused(text.format(name=handle.name(), owner=tag.lab, lab=lab), hint="labctl status")
     return tag
@@ -93,4 +95,4 @@ def tag_of_description(document: str) -> tuple[str, Tag]:
 
 def tag_for_update(tag: Tag) -> str:
     """Return the element as virDomainSetMetadata wants it: it declares prefix and namespace itself."""
-    return ElementTree.tostring(ElementTree.Element("object", asdict(tag)), encoding="unicode")
+    return ElementTree.tostring(ElementTree.Element("object", tag_attributes(tag)), encoding="unicode")

@@ -74,10 +74,10 @@ class Ascent:
         """Remove what the topology no longer names, and what is to be made anew."""
         for action in self.plan.actions_of(ActionKind.REMOVE_DOMAIN):
             with self.intent(action):
-                self.place.machines.remove_domain(action.target, self.plan.lab)
+                self.place.machines.remove_domain(action.target, self.plan.seat)
         for action in self.plan.actions_of(ActionKind.REMOVE_NETWORK):
             with self.intent(action):
-                self.place.machines.remove_network(action.target, self.plan.lab)
+                self.place.machines.remove_network(action.target, self.plan.seat)
 
     def create_networks(self) -> None:
         """Define and start the networks."""
@@ -114,7 +114,7 @@ class Ascent:
                 hint=f"labctl image build {node.image.recipe}",
             )
         with self.intent(action):
-            self.place.machines.remove_domain(node.name, self.plan.lab)
+            self.place.machines.remove_domain(node.name, self.plan.seat)
             self.place.images.check(image)
             identity = folders.identity(node.member)
             keys.write_secret(identity, render_identity(node, self.secrets[node.member]).encode())
@@ -152,7 +152,7 @@ class Ascent:
     def resume_machine(self, _mould: Mould, factor: float, action: Action) -> None:
         """Let a clone run on, or boot, and wait for its agent."""
         node = self.plan.node(action.target)
-        self.place.machines.start_domain(node.name, self.plan.lab)
+        self.place.machines.start_domain(node.name, self.plan.seat)
         self.place.machines.wait_agent(node.name, BOOT_DEADLINE * factor)
 
     def personalise_machine(self, mould: Mould, factor: float, action: Action) -> None:
@@ -176,7 +176,7 @@ class Ascent:
         node = self.plan.node(action.target)
         factor = self.pace(self.plan.folders.disk(node.member)).factor
         with self.intent(action):
-            self.place.machines.start_domain(node.name, self.plan.lab)
+            self.place.machines.start_domain(node.name, self.plan.seat)
             self.place.machines.wait_agent(node.name, BOOT_DEADLINE * factor)
             self.place.guests.wait_login(keys.login(self.plan.folders, node), LOGIN_DEADLINE * factor)
 
@@ -201,7 +201,7 @@ class Ascent:
     def settle(self, node: PlannedNode, report: NodeReport) -> None:
         """Mark a configured node, or keep why it is not."""
         if report.succeeded:
-            self.place.machines.mark_configured(node.name, self.plan.lab, node.tag.configured)
+            self.place.machines.mark_configured(node.name, self.plan.seat, node.tag.configured)
         else:
             self.result.failures[node.member] = LabctlError(
                 report.explain(), hint=f"labctl logs {self.plan.lab} --ansible"
@@ -218,7 +218,7 @@ class Ascent:
         for action in self.plan.actions_of(ActionKind.CLONE_MACHINE):
             if action.target not in self.result.failures:
                 node = self.plan.node(action.target)
-                self.place.machines.mark_configured(node.name, self.plan.lab, node.tag.configured)
+                self.place.machines.mark_configured(node.name, self.plan.seat, node.tag.configured)
 
     def pass_gate(self) -> None:
         """Log in on every node and run the ready checks, side by side; asking a node for its checks is a login too."""

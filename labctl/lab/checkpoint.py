@@ -160,7 +160,8 @@ def run_on(
 
 def own_domains(place: Workplace, lab: str) -> dict[str, SeenDomain]:
     """Return the machines of a lab by libvirt's name."""
-    return {seen.name: seen for seen in place.see().domains if seen.tag and seen.tag.lab == lab}
+    seat = place.seat_of(lab)
+    return {seen.name: seen for seen in place.see().domains if seen.tag and seen.tag.seat_name == seat}
 
 
 def put_back(mould: Mould, nodes: Sequence[PlannedNode], monitor: Monitor) -> dict[str, LabctlError]:
@@ -197,7 +198,7 @@ def start_all(place: Workplace, nodes: Sequence[PlannedNode], monitor: Monitor) 
 
     def start(node: PlannedNode) -> None:
         try:
-            place.machines.start_domain(node.name, node.tag.lab)
+            place.machines.start_domain(node.name, node.tag.seat_name)
         except LabctlError as exc:
             failures[node.member] = exc
             monitor.tell(Event(node.member, "resume", Progress.FAILED, exc.message))

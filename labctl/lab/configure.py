@@ -23,5 +23,5 @@ def configure_again(place: Workplace, lab: str, topology: Topology, nodes: Seque
         report = place.configurator.configure(layout.folders.ansible, plays, inventory, roles, monitor, limit=nodes)
         for node in chosen:
             if report.nodes[node.member].succeeded:
-                place.machines.mark_configured(node.name, lab, node.tag.configured)
+                place.machines.mark_configured(node.name, layout.seat, node.tag.configured)
         return report

@@ -221,7 +221,7 @@ def freeze(keeper: Keeper, draft: Checkpoint, layout: Plan, nodes: Sequence[Plan
     def save(node: PlannedNode) -> None:
         keeper.monitor.tell(Event(node.member, "freeze", Progress.STARTED))
         state = draft.state(node.member)
-        keeper.place.freezer.save_domain(node.name, keeper.lab, state)
+        keeper.place.freezer.save_domain(node.name, node.tag.seat_name, state)
         os.utime(state)  # it is off: nothing that was written before is newer than its memory
         keeper.copy(layout.folders.disk(node.member), draft.disk(node.member))
         keeper.monitor.tell(Event(node.member, "freeze", Progress.DONE))
@@ -234,7 +234,7 @@ def set_clock(keeper: Keeper, node: PlannedNode) -> None:
     try:
         keeper.place.machines.wait_agent(node.name, CLOCK_DEADLINE)  # its channel opens a moment after the machine
         words = ["/bin/date", "--utc", f"--set=@{time.time():.3f}"]
-        keeper.place.freezer.guest_exec(node.name, keeper.lab, words, deadline=CLOCK_DEADLINE)
+        keeper.place.freezer.guest_exec(node.name, node.tag.seat_name, words, deadline=CLOCK_DEADLINE)
     except LabctlError as exc:
         keeper.monitor.tell(Event(node.member, "resume", Progress.RUNNING, exc.message))
 

@@ -8,10 +8,11 @@ from labctl.lab.workplace import Workplace
 
 def find_labs(place: Workplace) -> Mapping[str, tuple[str, str]]:
     """Return the topology and the owner of each lab of this installation, by the lab's name, sorted."""
+    seats = place.read_seats()
     found = {
-        seen.tag.lab: (seen.tag.topology, seen.tag.owner)
+        lab: (seen.tag.topology, lab.removeprefix(f"{seen.tag.topology}-"))
         for seen in place.see().domains
-        if seen.tag and seen.name.startswith(f"{place.prefix}{seen.tag.lab}.")
+        if seen.tag and seen.name.startswith(f"{place.prefix}{seen.tag.seat_name}.") and (lab := seats.lab_of(seen.tag))
     }
     for lab in place.known_labs():
         if lab not in found:

@@ -59,9 +59,9 @@ def golden_rests(home: Path) -> dict[str, list[Path]]:
     return rests
 
 
-def foreign_objects(seen: Observed, prefix: str, labs: Collection[str], home: Path) -> list[str]:
-    """Return the machines and networks that look like ours and are not: by a lab's name, or by a disk in our home."""
-    starts = tuple(f"{prefix}{lab}." for lab in labs)
+def foreign_objects(seen: Observed, prefix: str, seats: Collection[str], home: Path) -> list[str]:
+    """Return the machines and networks that look like ours and are not: by a seat's name, or by a disk in our home."""
+    starts = tuple(f"{prefix}{seat}." for seat in seats)
     objects: tuple[SeenDomain | SeenNetwork, ...] = (*seen.domains, *seen.networks)
     names = {one.name for one in objects if one.tag is None and one.name.startswith(starts)}
     names |= {

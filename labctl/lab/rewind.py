@@ -79,7 +79,8 @@ def as_kept(keeper: Keeper, mould: Mould, node: PlannedNode) -> PlannedNode:
     checkpoint = mould.golden
     try:
         tag = parse_tag(load_saved_state(checkpoint.state(node.member)).xml)
-        kept = replace(node, tag=tag or node.tag)
+        kept = replace(node, tag=replace(node.tag, spec=tag.spec, configured=tag.configured, golden=tag.golden)
+                       if tag else node.tag)
         mould.describe(kept)
     except StateNotUsable:
         seen = own_domains(keeper.place, keeper.lab).get(node.name)
@@ -139,7 +140,7 @@ class Rewind:
         golden = self.nodes[0].tag.golden
         plan = place.plan(place.load_lab(lab), self.nodes[0].tag.owner, golden)
         for action in plan.actions_of(ActionKind.REMOVE_NETWORK):
-            place.machines.remove_network(action.target, lab)
+            place.machines.remove_network(action.target, plan.seat)
         networks = {network.member: network for network in plan.networks}
         for action in plan.actions_of(ActionKind.CREATE_NETWORK):
             place.machines.create_network(render_network(networks[action.target]))
@@ -148,7 +149,7 @@ class Rewind:
         """Cut the power of all machines, but keep them defined: after a crash they boot, from the old or kept disks."""
         destroy = self.keeper.place.freezer.destroy_domain
         try:
-            everywhere(self.nodes, lambda node: destroy(node.name, self.keeper.lab), len(self.nodes))
+            everywhere(self.nodes, lambda node: destroy(node.name, node.tag.seat_name), len(self.nodes))
         except LabctlError:
             with suppress(LabctlError):  # the lab stays what it was; why one could not be switched off is to be told
                 everywhere(self.nodes, self.start, len(self.nodes))
@@ -162,7 +163,7 @@ class Rewind:
 
     def start(self, node: PlannedNode) -> None:
         """Let a machine run on, or boot."""
-        self.keeper.place.machines.start_domain(node.name, self.keeper.lab)
+        self.keeper.place.machines.start_domain(node.name, node.tag.seat_name)
 
     def personalise(self, node: PlannedNode, own: Keys) -> None:
         """Set its clock, give it randomness, leases and the lab's keys; a machine whose agent is dead has none."""

@@ -4,6 +4,7 @@
 """
 
 import errno
+import os
 import selectors
 import socket
 import time
@@ -15,8 +16,8 @@ from typing import Protocol
 
 from labctl.errors import LabctlError
 from labctl.language import _
-from labctl.plan.names import home_mark
-from labctl.plan.observed import Observed
+from labctl.plan.names import SEATS, home_mark
+from labctl.plan.observed import Observed, Tag
 from labctl.process import read_boot_id
 from labctl.store import Store
 
@@ -29,6 +30,29 @@ class Observer(Protocol):
     """The hypervisor, for those who only look."""
 
     def observe(self, start: str = "") -> Observed: ...  # noqa: D102  a Protocol's method is named after the consumer's need
+
+
+@dataclass(frozen=True)
+class Seats:
+    """Which seats labs have that are not their own folders: `by_lab` maps lab to seat.
+
+    A seat is a folder below `labs/.seats`, and the name that libvirt's names of its machines and networks begin
+    with. A lab in a seat is a link to it: a spare becomes somebody's lab when its link is renamed.
+    """
+
+    by_lab: Mapping[str, str]
+
+    @property
+    def by_seat(self) -> dict[str, str]:
+        """Return the lab of each seat."""
+        return {seat: lab for lab, seat in self.by_lab.items()}
+
+    def lab_of(self, tag: Tag) -> str:
+        """Return the lab of an object, "" for one of a seat that its lab has left: it is to go."""
+        found = self.by_seat.get(tag.seat_name)
+        if found is not None:
+            return found
+        return tag.lab if self.by_lab.get(tag.lab, tag.seat_name) == tag.seat_name else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +80,25 @@ class Site:
         """Return the labs that have a folder here, sorted."""
         top = self.home / "labs"
         return sorted(path.parent.name for path in top.glob("*/topology.yml")) if top.is_dir() else []
+
+    def linked_seat(self, lab: str) -> str:
+        """Return the seat that a lab is a link to, "" for a lab with a folder of its own."""
+        try:
+            target = Path(os.readlink(self.home / "labs" / lab))
+        except OSError:
+            return ""
+        return target.name if target.parent == Path(SEATS) else ""
+
+    def seat_of(self, lab: str) -> str:
+        """Return the name that libvirt's names of a lab's machines and networks begin with, after the prefix."""
+        return self.linked_seat(lab) or lab
+
+    def read_seats(self) -> Seats:
+        """Return which labs sit in a seat."""
+        top = self.home / "labs"
+        with os.scandir(top) as entries:
+            links = [entry.name for entry in entries if entry.is_symlink()]
+        return Seats({lab: seat for lab in sorted(links) if (seat := self.linked_seat(lab))})
 
     def labs_before_reboot(self) -> frozenset[str]:
         """Return the labs that were last brought up before the host was restarted."""

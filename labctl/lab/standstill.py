@@ -12,12 +12,12 @@ SYNC_DEADLINE = 120.0
 
 def quiesce(place: Workplace, node: PlannedNode) -> None:
     """Write a node's dirty pages to its disk: a cold boot from that disk must find everything."""
-    place.freezer.guest_exec(node.name, node.tag.lab, ["/bin/sync"], deadline=SYNC_DEADLINE)
+    place.freezer.guest_exec(node.name, node.tag.seat_name, ["/bin/sync"], deadline=SYNC_DEADLINE)
 
 
 def suspend_together(place: Workplace, nodes: Sequence[PlannedNode]) -> None:
     """Stop the processors of all nodes at the same time: none of them has yet seen what another one did since."""
-    everywhere(nodes, lambda node: place.freezer.suspend_domain(node.name, node.tag.lab), len(nodes))
+    everywhere(nodes, lambda node: place.freezer.suspend_domain(node.name, node.tag.seat_name), len(nodes))
 
 
 def everywhere(nodes: Iterable[PlannedNode], act: Callable[[PlannedNode], None], workers: int) -> None:

@@ -113,9 +113,11 @@ def read_status(site: Site, busy: Callable[[str], bool], only: Collection[str] |
 def find_domains(site: Site) -> dict[str, list[SeenDomain]]:
     """Return the machines of each lab; a lab that has only its folder has none."""
     labs: dict[str, list[SeenDomain]] = {lab: [] for lab in site.known_labs()}
+    seats = site.read_seats()
     for domain in site.see().domains:
-        if domain.tag and domain.name == f"{site.prefix}{domain.tag.lab}.{domain.tag.member}":
-            labs.setdefault(domain.tag.lab, []).append(domain)
+        tag = domain.tag
+        if tag and domain.name == f"{site.prefix}{tag.seat_name}.{tag.member}" and (lab := seats.lab_of(tag)):
+            labs.setdefault(lab, []).append(domain)
     return labs
 
 
@@ -123,7 +125,7 @@ def lab_names(lab: str, domains: Sequence[SeenDomain]) -> tuple[str, str]:
     """Return the topology and owner of a lab, from libvirt; from the name where no machine is left."""
     for domain in domains:
         if domain.tag:
-            return domain.tag.topology, domain.tag.owner
+            return domain.tag.topology, lab.removeprefix(f"{domain.tag.topology}-")
     topology, _dash, owner = lab.rpartition("-")
     return topology, owner
 

@@ -45,7 +45,7 @@ class Mould:
         self.place.images.create_overlay_on(self.golden.disk(node.member), fresh, node.disk)
         self.place.give_to_qemu(fresh)
         self.write_identity(node, own)
-        self.place.machines.remove_domain(node.name, node.tag.lab)
+        self.place.machines.remove_domain(node.name, node.tag.seat_name)
         fresh.rename(self.folders.disk(node.member))
         # Its mark comes at the gate: a clone without the mark is made again after a crash.
         return self.wake(replace(node, tag=unconfigured(node.tag)))
@@ -90,7 +90,7 @@ class Mould:
         """Give a running machine its own keys, clock, randomness and leases, through its guest agent."""
         script = render_personalisation(node, own, time.time(), secrets.token_bytes(SEED_BYTES))
         ended = self.place.freezer.guest_exec(
-            node.name, node.tag.lab, ["/bin/sh", "-s"], script.encode(), deadline=deadline
+            node.name, node.tag.seat_name, ["/bin/sh", "-s"], script.encode(), deadline=deadline
         )
         if ended.code != 0:
             text = _("{node} could not be given what is its own: {said}")

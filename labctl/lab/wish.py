@@ -22,12 +22,16 @@ class Pace:
 
 @dataclass
 class Progressed:
-    """What became of each node: the error of those that failed, and the outcomes of the ready checks."""
+    """What became of each node: the error of those that failed, and the outcomes of the ready checks.
+
+    `spare` is the spare that became the lab, "" where none did.
+    """
 
     failures: dict[str, LabctlError] = field(default_factory=dict)
     outcomes: tuple[Outcome, ...] = ()
     changed: bool = False
     seconds: float = 0.0
+    spare: str = ""
 
     def ready(self, plan: Plan) -> tuple[str, ...]:
         """Return the nodes that passed the gate."""

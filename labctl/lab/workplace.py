@@ -21,6 +21,7 @@ from labctl.lab.site import DEFAULT_URI, Site, ensure_home, home_folder
 from labctl.language import _
 from labctl.plan.lab import Setting, plan_lab
 from labctl.plan.model import Folders, Plan, PlannedImage
+from labctl.plan.names import SEATS
 from labctl.plan.observed import Observed
 from labctl.playbook import playbooks_hash
 from labctl.shipped import shipped_folder
@@ -99,15 +100,17 @@ class Workplace(Site):
         if not LAB_NAME.fullmatch(lab):
             text = _("a lab is named TOPOLOGY-STUDENT, in small letters, digits and dashes, such as dmz-demo")
             raise LabctlError(text, hint="labctl status")
-        return Folders(self.home / "labs" / lab)
+        seat = self.linked_seat(lab)
+        return Folders(self.home / "labs" / SEATS / seat if seat else self.home / "labs" / lab)
 
     def plan(self, topology: Topology, owner: str, golden: str = "", seen: Observed | None = None) -> Plan:
         """Return the plan of a lab from the host as it is now, or as it was `seen`; nothing is written.
 
         With the id of a golden lab, machines are cloned from it; without, they are built and configured.
         """
-        observed = self.observe(f"{topology.name}-{owner}", seen)
-        return plan_lab(topology, owner, self.catalogue, observed, self.setting, golden=golden)
+        lab = f"{topology.name}-{owner}"
+        observed, seat = self.observe(lab, seen), self.linked_seat(lab)
+        return plan_lab(topology, owner, self.catalogue, observed, self.setting, golden=golden, seat=seat)
 
     def spec(self, image: PlannedImage) -> ImageSpec:
         """Return what the image store calls a planned image."""
@@ -130,7 +133,7 @@ class Workplace(Site):
     def layout(self, lab: str, topology: Topology) -> Plan:
         """Return what a lab is made of, without looking at the host: names, addresses, folders."""
         owner = lab.removeprefix(f"{topology.name}-")
-        return plan_lab(topology, owner, self.catalogue, Observed(), self.setting)
+        return plan_lab(topology, owner, self.catalogue, Observed(), self.setting, seat=self.linked_seat(lab))
 
     def logins(self, lab: str, topology: Topology) -> dict[str, Login]:
         """Return how to log in to each node of a lab."""

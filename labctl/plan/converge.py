@@ -36,14 +36,14 @@ def refuse_foreign(plan: Plan, observed: Observed) -> None:
     """Raise Refused for the first object that has a name of ours without being ours."""
     ours = {node.name for node in plan.nodes}
     for domain in observed.domains:
-        if domain.name in ours and (domain.tag is None or domain.tag.lab != plan.lab):
+        if domain.name in ours and (domain.tag is None or domain.tag.seat_name != plan.seat):
             raise foreign(_("machine"), domain.name, f"virsh dominfo {domain.name}")
     by_name = {network.name: network for network in plan.networks}
     bridges = {network.bridge: network.name for network in plan.networks}
     for seen in observed.networks:
-        if seen.name in by_name and (seen.tag is None or seen.tag.lab != plan.lab):
+        if seen.name in by_name and (seen.tag is None or seen.tag.seat_name != plan.seat):
             raise foreign(_("network"), seen.name, f"virsh net-info {seen.name}")
-    known = {seen.bridge for seen in observed.networks if seen.tag is not None and seen.tag.lab == plan.lab}
+    known = {seen.bridge for seen in observed.networks if seen.tag is not None and seen.tag.seat_name == plan.seat}
     for link in sorted(observed.links & bridges.keys()):
         if link not in known:
             raise foreign(_("bridge"), link, f"ip -details link show {link}")
@@ -71,10 +71,10 @@ def removals(plan: Plan, observed: Observed) -> Iterator[Action]:
     nodes = {node.name for node in plan.nodes}
     networks = {network.name for network in plan.networks}
     for domain in observed.domains:
-        if domain.tag and domain.tag.lab == plan.lab and domain.name not in nodes:
+        if domain.tag and domain.tag.seat_name == plan.seat and domain.name not in nodes:
             yield Action(ActionKind.REMOVE_DOMAIN, domain.name, Reason.NOT_IN_TOPOLOGY)
     for network in observed.networks:
-        if network.tag and network.tag.lab == plan.lab and network.name not in networks:
+        if network.tag and network.tag.seat_name == plan.seat and network.name not in networks:
             yield Action(ActionKind.REMOVE_NETWORK, network.name, Reason.NOT_IN_TOPOLOGY)
 
 

@@ -38,24 +38,39 @@ class Setting:
     prefix: str = ""
     playbooks: str = ""
 
-    def folders(self, lab: str) -> Folders:
-        """Return where a lab keeps its files."""
-        return Folders(self.home / "labs" / lab)
+    def folders(self, lab: str, seat: str = "") -> Folders:
+        """Return where a lab keeps its files; `seat` is the seat that it took over, empty for its own."""
+        labs = self.home / "labs"
+        return Folders(labs / names.SEATS / seat if seat else labs / lab)
 
 
-def plan_lab(
-    topology: Topology, owner: str, catalogue: Catalogue, observed: Observed, setting: Setting, *, golden: str = ""
+def plan_lab(  # noqa: PLR0913  the two that have a default are given by name
+    topology: Topology,
+    owner: str,
+    catalogue: Catalogue,
+    observed: Observed,
+    setting: Setting,
+    *,
+    golden: str = "",
+    seat: str = "",
 ) -> Plan:
     """Return the plan of the lab of one owner, cloned from a golden lab where its id is given.
 
+    `seat` is the seat that the lab has in the folder of seats, empty for a lab that never was a spare: a running
+    machine and its bridges cannot be renamed, so a spare that becomes somebody's lab keeps its names and folder.
     Raises Refused where a foreign object has one of its names.
     """
-    lab = f"{topology.name}-{owner}"
+    lab, name = f"{topology.name}-{owner}", seat or f"{topology.name}-{owner}"
     mark = names.home_mark(str(setting.home))
-    base = Tag(lab=lab, topology=topology.name, owner=owner, member="", spec="", home=mark, golden=golden)
-    networks = plan_networks(topology, base, observed, setting)
+    base = Tag(
+        lab=lab, topology=topology.name, owner=owner, member="", spec="", home=mark, golden=golden,
+        seat=name if name != lab else "",
+    )  # fmt: skip
+    # libvirt cannot change the tag of a network that runs: networks stay marked as the seat's.
+    fixed = replace(base, lab=name, owner=name.removeprefix(f"{topology.name}-"), seat="")
+    networks = plan_networks(topology, fixed, observed, setting)
     nodes = plan_nodes(topology, base, networks, catalogue, setting)
-    plan = Plan(lab, topology.name, owner, setting.folders(lab), networks, nodes, actions=(), golden=golden)
+    plan = Plan(lab, topology.name, owner, name, setting.folders(lab, seat), networks, nodes, (), golden)
     return replace(plan, actions=converge(plan, observed))
 
 
@@ -137,7 +152,7 @@ def plan_waves(nodes: Mapping[str, Node]) -> Mapping[str, int]:
 def plan_node(member: str, lab: LabFacts) -> PlannedNode:
     """Return one machine with everything that its XML and identity need."""
     node = lab.topology.nodes[member]
-    name = f"{lab.setting.prefix}{lab.base.lab}.{member}"
+    name = f"{lab.setting.prefix}{lab.base.seat_name}.{member}"
     interfaces = tuple(
         plan_interface(lab.topology, key, interface, lab.macs[member, key])
         for key, interface in node.interfaces.items()

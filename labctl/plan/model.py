@@ -170,11 +170,13 @@ class Plan:
     """One lab: what it will be (`networks`, `nodes`) and how to get there (`actions`, in order).
 
     `golden` is the id of the golden lab that its machines are cloned from, empty where they are built.
+    `seat` is the name that the names on the host are made of: the lab's own, or that of the spare that it was.
     """
 
     lab: str
     topology: str
     owner: str
+    seat: str
     folders: Folders
     networks: tuple[PlannedNetwork, ...]
     nodes: tuple[PlannedNode, ...]

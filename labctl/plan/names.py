@@ -11,11 +11,18 @@ from ipaddress import IPv4Network
 
 OBJECTS = uuid.UUID("5a1c3a7e-0c4e-5b57-9d0e-6c61626374c1")  # chosen once; changing it renames every lab
 MANAGEMENT = "mgmt"
+SPARE = "spare-"  # starts the owners of labs that wait for somebody; no student has such a name
+SEATS = ".seats"  # inside the folder of labs: the folders of spares, and of labs that were spares
 
 # RFC 2544 sets this range aside for benchmarks: no school routes it, so NAT subnets never hide a real network.
 INTERNET_POOL = IPv4Network("198.18.0.0/15")
 INTERNET_PREFIX = 27
 INTERNET_SUBNETS = 2 ** (INTERNET_PREFIX - INTERNET_POOL.prefixlen)
+
+
+def is_spare(owner: str) -> bool:
+    """Return whether an owner is nobody: the lab waits for somebody."""
+    return owner.startswith(SPARE)
 
 
 def digest(*words: str) -> str:

@@ -21,7 +21,8 @@ class Tag:
     `member` is the node or network name inside the lab; `spec` the hash of what was asked for;
     `configured` the hash of what Ansible last brought to its end, empty before; `address` a node's
     management address with its zone; `home` the mark of the installation that made it; `golden` the
-    golden lab that it was cloned from, empty for a machine that was built.
+    golden lab that it was cloned from, empty for a machine that was built; `seat` the name that names
+    on this host are made of, empty where it is the lab's own.
     """
 
     lab: str
@@ -33,6 +34,12 @@ class Tag:
     address: str = ""
     home: str = ""
     golden: str = ""
+    seat: str = ""
+
+    @property
+    def seat_name(self) -> str:
+        """Return the name that libvirt's names of the lab's objects begin with, after the prefix."""
+        return self.seat or self.lab
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,13 @@ def render_tag(tag: Tag) -> str:
     """Return the element that stands inside <metadata>."""
     from xml.sax.saxutils import quoteattr  # imports urllib.request, which those who only look do not need
 
-    attributes = " ".join(f"{key}={quoteattr(value)}" for key, value in asdict(tag).items())
+    attributes = " ".join(f"{key}={quoteattr(value)}" for key, value in tag_attributes(tag).items())
     return f'<{PREFIX}:object xmlns:{PREFIX}="{NAMESPACE}" {attributes}/>'
+
+
+def tag_attributes(tag: Tag) -> dict[str, str]:
+    """Return the attributes of the element; that of a lab in its own seat is as it was before seats were lent."""
+    return {key: value for key, value in asdict(tag).items() if value or key != "seat"}
 
 
 def parse_tag(document: str) -> Tag | None:

@@ -167,7 +167,7 @@ class Machines:
 
     def own(self, seen: SeenDomain | SeenNetwork | None, lab: str) -> None:
         """Assert what the door checks: nothing foreign is touched."""
-        assert seen is None or (seen.tag is not None and seen.tag.lab == lab), f"touched {seen}"
+        assert seen is None or (seen.tag is not None and seen.tag.seat_name == lab), f"touched {seen}"
 
     def own_or_new(self, seen: SeenDomain | SeenNetwork | None, xml: str) -> None:
         """Assert that what is about to be described is ours: by this lab, from this home."""
@@ -248,6 +248,15 @@ class Freezer(Machines):
             self.world.personal.add(name)
         self.fault.count()
         return Ended(0, b"")
+
+    def hand_domain(self, name: str, seat: str, lab: str, owner: str) -> None:
+        self.fault.count()
+        domain = self.world.domains[name]
+        self.own(domain, seat)
+        assert domain.tag is not None
+        tag = replace(domain.tag, lab=lab, owner=owner, seat=seat if seat != lab else "")
+        self.world.domains[name] = replace(domain, tag=tag)
+        self.fault.count()
 
     def versions(self) -> Versions:
         return Versions("1", "1")
