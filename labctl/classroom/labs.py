@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from labctl.classroom.admission import Admission
@@ -12,9 +12,11 @@ from labctl.classroom.capacity import forecast, lab_memory
 from labctl.classroom.wish import LAB_STEP, ClassWish, ForOwner, LabResult
 from labctl.errors import ExitCode, Interrupted, LabctlError, Refused
 from labctl.golden import ensure_golden, find_by_id, golden_folder, golden_id, golden_parts, lab_golden
+from labctl.lab.down import take_down
 from labctl.lab.estimate import class_work
 from labctl.lab.frozen import Frozen
 from labctl.lab.queue import wait_turn
+from labctl.lab.standby import find_spares, is_stale, keep_spares, kept_spares, spare_owners
 from labctl.lab.up import bring_up
 from labctl.lab.wish import Pace, Progressed, Stop, Wish
 from labctl.lab.workplace import Workplace
@@ -61,25 +63,86 @@ def bring_up_labs(
     failed = [LabResult(owner, error=error) for owner, error in refused.items()]
     if wish.only_unfinished:
         plans = [plan for plan in plans if plan.actions]
-    if not plans:
-        return failed
+    if len(wish.owners) != 1:
+        for owner in refused:
+            monitor.tell(Event(owner, LAB_STEP, Progress.FAILED))
+    asked = count_new(place, wish.topology, plans, wish.spares)
+    results = bring_up_owners(place, wish, plans, asked, (pace, monitor, stop)) if plans else []
+    results = sorted([*failed, *results], key=lambda result: wish.owners.index(result.owner))
+    if wish.reset or any(isinstance(result.error, Interrupted) for result in results):
+        return results
+    return [*results, *bring_up_spares(place, wish, pace, monitor, stop)]
+
+
+def bring_up_owners(
+    place: Workplace,
+    wish: ClassWish,
+    plans: Sequence[Plan],
+    asked: int,
+    means: tuple[Callable[[Path], Pace], Monitor, Stop],
+) -> list[LabResult]:
+    """Bring up planned labs side by side. Raises Refused where the `asked` new ones, spares too, do not fit."""
+    pace, monitor, stop = means
     sources = {plan.owner: golden_source(place, plan, wish.reset) for plan in plans}
     fresh = None
     if plans[0].golden in sources.values():
         fresh = ensure_golden(place, (wish.topology, wish.source), pace, monitor, stop)
-        refuse_overflow(place, wish.topology, sum(map(is_new, plans)))
+        refuse_overflow(place, wish.topology, asked)
     need = lab_memory(fresh) if fresh and any(map(is_new, plans)) else 0  # a reset gives back what it takes
     cpus = os.cpu_count() or 1
     admission = Admission(need, least=cpus)
-    run = ClassRun(place, wish, fresh, sources, admission, pace, monitor, stop, several=len(wish.owners) > 1)
-    for owner in refused:
-        run.tell(owner, Progress.FAILED)
+    run = ClassRun(place, wish, fresh, sources, admission, pace, monitor, stop, several=len(wish.owners) != 1)
     start = time.monotonic()
     with ThreadPoolExecutor(max_workers=LABS_PER_CPU * cpus) as workers:
         results = [done.result() for done in [workers.submit(run.bring, plan) for plan in plans]]
-    if len(plans) > 1 and all(result.ready for result in results) and all(map(is_new, plans)):
+    taken = any(result.progress and result.progress.spare for result in results)
+    if len(plans) > 1 and all(result.ready for result in results) and all(map(is_new, plans)) and not taken:
         place.store.add_timing(class_work(wish.topology.name), (time.monotonic() - start) / len(plans))
-    return sorted([*failed, *results], key=lambda result: wish.owners.index(result.owner))
+    return results
+
+
+def bring_up_spares(
+    place: Workplace, wish: ClassWish, pace: Callable[[Path], Pace], monitor: Monitor, stop: Stop
+) -> list[LabResult]:
+    """Bring the spares of a topology to the number that is wished for, else to that of the last wish.
+
+    Those that come from an older golden lab are made anew, those that are too many go. Spares that only an earlier
+    wish asks for are made as far as they fit.
+    """
+    topology = wish.topology
+    count = kept_spares(place, topology.name) if wish.spares is None else wish.spares
+    if wish.spares is not None:
+        keep_spares(place, topology.name, count)
+    owners, surplus = spare_owners(place, topology.name, count, place.see())
+    for lab in surplus:
+        take_down(place, lab, monitor)
+    if not owners:
+        return []
+    golden = ensure_golden(place, (topology, wish.source), pace, monitor, stop)
+    seen = place.see()
+    plans, refused = plan_each(place, topology, owners)
+    if wish.spares is None and (found := forecast(place, topology, sum(map(is_new, plans)))):
+        known, new = [one for one in plans if not is_new(one)], [one for one in plans if is_new(one)]
+        plans = [*known, *new[: found.fits]]
+    stale = [plan for plan in plans if is_stale(plan, seen)]
+    results = [LabResult(owner, error=error) for owner, error in refused.items()]
+    cpus = os.cpu_count() or 1
+    for group, nodes in (([plan for plan in plans if plan not in stale], ()), (stale, tuple(topology.nodes))):
+        labs = replace(wish, owners=tuple(plan.owner for plan in group), replace=True, reset=nodes)
+        admission = Admission(lab_memory(golden), least=cpus)
+        sources = dict.fromkeys(labs.owners, golden.id)
+        run = ClassRun(place, labs, golden, sources, admission, pace, monitor, stop, several=True)
+        with ThreadPoolExecutor(max_workers=LABS_PER_CPU * cpus) as workers:
+            results += [done.result() for done in [workers.submit(run.bring, plan) for plan in group]]
+    return results
+
+
+def count_new(place: Workplace, topology: Topology, plans: Sequence[Plan], spares: int | None) -> int:
+    """Return how many labs are to be made: new ones that no spare becomes, and the spares that are asked for."""
+    new = sum(map(is_new, plans))
+    ready = find_spares(place, topology.name)
+    free = max(0, new - len(ready))
+    return free + max(0, (spares or 0) - max(0, len(ready) - new))
 
 
 @dataclass(frozen=True)

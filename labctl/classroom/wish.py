@@ -16,7 +16,8 @@ LAB_STEP = "lab"  # the step of events whose subject is an owner: begun, ready o
 class ClassWish:
     """What a person asked for: a topology, where it came from, for whom, and what may be lost or made anew.
 
-    `only_unfinished` leaves alone, unlooked at, the labs that need no act.
+    `only_unfinished` leaves alone, unlooked at, the labs that need no act. `spares` is how many ready labs are
+    to be kept for those who come later, None for as many as before.
     """
 
     topology: Topology
@@ -25,6 +26,7 @@ class ClassWish:
     replace: bool = False
     reset: tuple[str, ...] = ()
     only_unfinished: bool = False
+    spares: int | None = None
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ from labctl.lab.estimate import class_work, estimate_seconds
 from labctl.lab.up import failed_nodes
 from labctl.lab.wish import Progressed, Stop
 from labctl.lab.workplace import Workplace
-from labctl.language import _
+from labctl.language import _, ngettext
 from labctl.plan.model import Plan
+from labctl.plan.names import is_spare
 
 
 def carry_out(place: Workplace, wish: ClassWish, *, as_json: bool) -> ExitCode:
@@ -26,11 +27,19 @@ def carry_out(place: Workplace, wish: ClassWish, *, as_json: bool) -> ExitCode:
     stop = Stop()
     with stop_politely(stop), open_display(place, wish, as_json=as_json) as display:
         results = bring_up_labs(place, wish, Accelerators(place.home), display, stop)
+    results, spares = (
+        [one for one in results if not is_spare(one.owner)],
+        [one for one in results if is_spare(one.owner)],
+    )
     if len(wish.owners) == 1 and results and results[0].error:
         raise results[0].error
     codes = [report_lab(result, as_json=as_json, several=len(wish.owners) > 1) for result in results]
     if len(wish.owners) > 1 and not as_json:
         report_class(wish, results)
+    codes += [report_lab(spare, as_json=as_json, several=True) for spare in spares]
+    if (spares or not wish.owners) and not as_json:
+        report_spares(spares)
+    results += spares
     if any(isinstance(result.error, Interrupted) for result in results):
         raise Interrupted(_("stopped; what is done is kept"), hint=_("type the same command again to continue"))
     return worst(codes)
@@ -43,9 +52,10 @@ def open_display(place: Workplace, wish: ClassWish, *, as_json: bool) -> Display
         (plan,) = plan_labs(place, wish.topology, wish.owners)
         return choose_display(plan.lab, as_json=as_json, estimate=estimate_seconds(plan, place.store))
     each = place.store.expected_seconds(class_work(topology))
-    title = _("{topology}: {count} labs").format(topology=topology, count=len(wish.owners))
-    estimate = None if each is None else each * len(wish.owners)
-    return choose_class_display(title, len(wish.owners), as_json=as_json, estimate=estimate)
+    count = len(wish.owners) + (wish.spares or 0)
+    title = _("{topology}: {count} labs").format(topology=topology, count=count)
+    estimate = None if each is None else each * count
+    return choose_class_display(title, count, as_json=as_json, estimate=estimate)
 
 
 def report_class(wish: ClassWish, results: Sequence[LabResult]) -> None:
@@ -54,6 +64,15 @@ def report_class(wish: ClassWish, results: Sequence[LabResult]) -> None:
     click.echo(_("{ready} of {total} labs ready").format(ready=ready, total=len(wish.owners)))
     ended = [result for result in results if not isinstance(result.error, Interrupted)]
     failed = [(result.owner, node, error) for result in ended for node, error in errors_of(result)]
+    if failed:
+        show.print_failures(failed)
+
+
+def report_spares(spares: Sequence[LabResult]) -> None:
+    """Print how many labs wait ready, and why the others are not."""
+    ready = sum(spare.ready for spare in spares)
+    click.echo(ngettext("{count} spare ready", "{count} spares ready", ready).format(count=ready))
+    failed = [(spare.owner, node, error) for spare in spares for node, error in errors_of(spare)]
     if failed:
         show.print_failures(failed)
 

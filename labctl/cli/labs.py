@@ -9,14 +9,16 @@ import click
 from labctl.classroom.wish import ClassWish
 from labctl.cli import show
 from labctl.cli.bringing import carry_out, worst
-from labctl.cli.planning import JSON, OWNERS, TOPOLOGY, load_named
+from labctl.cli.planning import JSON, OWNERS, SPARE, TOPOLOGY, find_owners_or_spares, load_named
 from labctl.cli.progress import choose_display
-from labctl.cli.selection import CLASS, STUDENT, confirm_loss, find_owners, require_labs, select_labs
+from labctl.cli.selection import CLASS, STUDENT, confirm_loss, require_labs, select_labs
 from labctl.cli.selection import TOPOLOGY as OF_TOPOLOGY
 from labctl.cli.typed import printable
 from labctl.cli.workplace import complete_labs, open_workplace
 from labctl.errors import ExitCode, LabctlError
 from labctl.lab.down import Removal, take_down
+from labctl.lab.standby import FOLDER as STANDBY
+from labctl.lab.standby import keep_spares
 from labctl.lab.status import read_status
 from labctl.lab.workplace import Workplace
 from labctl.language import _
@@ -32,11 +34,15 @@ YES = click.option("-y", "--yes", is_flag=True, help=_("Do not ask."))
 @OWNERS
 @CLASS
 @JSON
+@SPARE
 @click.option("--failed", is_flag=True, help=_("Only the labs that are not whole; the others are not even looked at."))
 @click.option("--replace", is_flag=True, help=_("Accept that changed machines are made anew and lose their disks."))
-def up(topology: str, student: str, roster: Path | None, as_json: bool, failed: bool, replace: bool) -> int:
+def up(
+    topology: str, student: str, roster: Path | None, as_json: bool, spare: int | None, failed: bool, replace: bool
+) -> int:
     path, loaded = load_named(topology)
-    wish = ClassWish(loaded, path, find_owners(student, roster), replace=replace, only_unfinished=failed)
+    owners = find_owners_or_spares(student, roster, spare)
+    wish = ClassWish(loaded, path, owners, replace=replace, only_unfinished=failed, spares=spare)
     with open_workplace() as place:
         return carry_out(place, wish, as_json=as_json)
 
@@ -101,8 +107,11 @@ def down(labs: Sequence[str], roster: Path | None, student: str, topology: str, 
         elif labs and not (roster or student or topology):
             wanted = tuple(dict.fromkeys(labs))  # one that is gone already is what was wanted
         else:
-            wanted = require_labs(select_labs(place, labs, roster, student, topology))
+            wanted = require_labs(select_labs(place, labs, roster, student, topology, spares=True))
         confirm_loss(wanted, yes=yes, always=everything)
+        if everything or not (labs or roster or student):
+            for path in (place.home / STANDBY).glob(topology or "*"):
+                keep_spares(place, path.name, 0)
         title = wanted[0] if len(wanted) == 1 else _("{count} labs").format(count=len(wanted))
         with choose_display(title, as_json=False) as display, ThreadPoolExecutor(LABS_AT_ONCE) as workers:
             work = {lab: workers.submit(take_down, place, lab, display) for lab in wanted}

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from labctl.classroom.capacity import forecast
-from labctl.classroom.labs import is_new, plan_labs
+from labctl.classroom.labs import count_new, is_new, plan_labs
 from labctl.cli import show
 from labctl.cli.selection import CLASS, find_owners
 from labctl.cli.workplace import complete_topologies, open_workplace
@@ -24,6 +24,10 @@ TOPOLOGY = click.argument("topology", metavar=_("TOPOLOGY"), shell_complete=comp
 OWNERS = click.option(
     "--student", default="", help=_("Owners of the labs, with commas; `demo` by default. With --class, only these.")
 )
+SPARE = click.option(
+    "--spare", type=click.IntRange(0, 999), metavar=_("NUMBER"),
+    help=_("Keep so many ready labs for a reset or a latecomer; remembered. 0 keeps none. Alone: no other lab."),
+)  # fmt: skip
 JSON = click.option("--json", "as_json", is_flag=True, help=_("Print JSON."))
 
 
@@ -31,6 +35,11 @@ def load_named(name: str) -> tuple[Path, Topology]:
     """Return the file and the topology of a name or path."""
     path = find_topology(name, shipped_folder("topologies"))
     return path, load_topology(path, shipped_catalogue())
+
+
+def find_owners_or_spares(student: str, roster: Path | None, spare: int | None) -> tuple[str, ...]:
+    """Return the owners that are named; nobody where only spares are asked for."""
+    return () if spare is not None and roster is None and not student else find_owners(student, roster)
 
 
 @click.command(help=_("Check topology files, or shipped topologies, and show every problem of each."))
@@ -66,10 +75,13 @@ def count_checks(count: int) -> str:
 @OWNERS
 @CLASS
 @JSON
+@SPARE
 @click.option("--detailed-exitcode", is_flag=True, help=_("Exit with 8 where something would change."))
-def plan(topology: str, student: str, roster: Path | None, as_json: bool, detailed_exitcode: bool) -> int:
+def plan(
+    topology: str, student: str, roster: Path | None, as_json: bool, spare: int | None, detailed_exitcode: bool
+) -> int:
     _path, loaded = load_named(topology)
-    owners = find_owners(student, roster)
+    owners = find_owners_or_spares(student, roster, spare)
     with open_workplace() as place:
         plans = plan_labs(place, loaded, owners)
         for planned in plans:
@@ -79,11 +91,13 @@ def plan(topology: str, student: str, roster: Path | None, as_json: bool, detail
                 show.print_plan(planned, estimate_seconds(planned, place.store))
         golden = find_golden(place, loaded)
         new = [planned for planned in plans if is_new(planned)]
-        fits = forecast(place, loaded, len(new))
+        wanted = count_new(place, loaded, plans, spare)
+        fits = forecast(place, loaded, wanted)
     if not as_json:
-        show.print_class(plans, new, golden is not None, fits)
+        show.print_class(plans, new, golden is not None, fits if wanted else None)
     elif fits and len(plans) > 1:
         click.echo(json.dumps(fits.to_dict(), ensure_ascii=False))
-    if fits and fits.fits < len(new):
+    if fits and fits.fits < wanted:
         return ExitCode.REFUSED
-    return ExitCode.CHANGES_PENDING if detailed_exitcode and any(one.actions for one in plans) else ExitCode.DONE
+    changes = wanted or any(one.actions for one in plans)
+    return ExitCode.CHANGES_PENDING if detailed_exitcode and changes else ExitCode.DONE

@@ -13,6 +13,7 @@ from labctl.errors import LabctlError
 from labctl.lab.known import find_labs
 from labctl.lab.workplace import Workplace
 from labctl.language import _, ngettext
+from labctl.plan.names import SPARE, is_spare
 from labctl.roster import load_roster
 
 OWNER = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
@@ -30,9 +31,17 @@ def split_owners(students: str) -> list[str]:
         if not OWNER.fullmatch(owner):
             text = _('"{owner}" is not an owner: 1 to 31 small letters, digits and dashes')
             raise click.BadParameter(text.format(owner=printable(owner)), param_hint="--student")
+        if is_spare(owner):
+            raise click.BadParameter(no_owner(owner), param_hint="--student")
     if not owners:
         raise click.BadParameter(_("at least one owner is needed"), param_hint="--student")
     return list(dict.fromkeys(owners))
+
+
+def no_owner(owner: str) -> str:
+    """Return why a name cannot be an owner's."""
+    text = _('"{owner}" cannot be an owner: names that begin with "{start}" are those of ready labs that wait')
+    return text.format(owner=printable(owner), start=SPARE)
 
 
 def find_owners(student: str, roster: Path | None) -> tuple[str, ...]:
@@ -43,6 +52,8 @@ def find_owners(student: str, roster: Path | None) -> tuple[str, ...]:
     if roster is None:
         return tuple(split_owners(student or "demo"))
     listed = [one.slug for one in load_roster(roster)]
+    for owner in filter(is_spare, listed):
+        raise click.BadParameter(no_owner(owner), param_hint="--class")
     if not student:
         return tuple(listed)
     wanted = split_owners(student)
@@ -62,10 +73,17 @@ class Selection:
 
 
 def select_labs(
-    place: Workplace, names: Sequence[str], roster: Path | None, student: str, topology: str = ""
+    place: Workplace,
+    names: Sequence[str],
+    roster: Path | None,
+    student: str,
+    topology: str = "",
+    *,
+    spares: bool = False,
 ) -> Selection | None:
     """Return the labs of these names, owners and topology; None where nothing was asked for: all labs then.
 
+    Spares are among them where they are named, or with `spares`, where the topology is.
     Raises LabctlError for a lab that does not exist.
     """
     if not names and roster is None and not student and not topology:
@@ -80,7 +98,10 @@ def select_labs(
     found = tuple(
         lab
         for lab, (made_from, owner) in known.items()
-        if (not owners or owner in owners) and (not topology or made_from == topology) and (not names or lab in names)
+        if (not owners or owner in owners)
+        and (not topology or made_from == topology)
+        and (not names or lab in names)
+        and (spares or lab in names or not is_spare(owner))
     )
     having = {known[lab][1] for lab in found}
     return Selection(found, tuple(owner for owner in owners if owner not in having))

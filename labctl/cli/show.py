@@ -83,7 +83,7 @@ def print_class(plans: Sequence[Plan], new: Sequence[Plan], built: bool, fits: F
     if len(plans) > 1:
         text = _("{count} labs, {new} of them with machines to clone")
         click.echo(text.format(count=len(plans), new=len(new)))
-    if fits and new:
+    if fits:
         print_forecast(fits, existing=len(plans) - len(new))
 
 

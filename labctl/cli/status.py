@@ -13,7 +13,8 @@ from labctl.hypervisor.door import Hypervisor
 from labctl.lab.lock import is_held
 from labctl.lab.site import DEFAULT_URI, open_site
 from labctl.lab.status import LabStatus, read_status
-from labctl.language import _
+from labctl.language import _, ngettext
+from labctl.plan.names import is_spare
 
 
 def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -38,15 +39,25 @@ def status(labs: Sequence[str], roster: Path | None, student: str, topology: str
         found = read_status(site, lambda name: is_held(site.home, name), labs or None)
     refuse_unknown(labs, found)
     shown = [lab for lab in found if (not owners or lab.owner in owners) and (not topology or lab.topology == topology)]
+    spares = [lab for lab in shown if is_spare(lab.owner) and lab.name not in labs]
+    shown = [lab for lab in shown if lab not in spares]
     having = {lab.owner for lab in shown}
     without = [owner for owner in owners if owner not in having]
     if as_json:
-        data = {"version": 1, "labs": [lab.to_dict() for lab in shown], "without": without}
+        waiting = [lab.to_dict() for lab in spares]
+        data = {"version": 1, "labs": [lab.to_dict() for lab in shown], "without": without, "spares": waiting}
         click.echo(json.dumps(data, ensure_ascii=False))
         return ExitCode.DONE
     from labctl.cli.board import print_status
 
-    print_status(shown)
+    if shown or not spares:
+        print_status(shown)
+    if spares:
+        ready = sum(lab.state == "ready" for lab in spares)
+        click.echo(ngettext("{count} spare ready", "{count} spares ready", ready).format(count=ready))
+        for lab in spares:
+            if lab.state != "ready":
+                click.echo(f"  {lab.name}: labctl status {lab.name}")
     if without:
         click.echo(_("no lab: {names}").format(names=", ".join(without)))
     return ExitCode.DONE

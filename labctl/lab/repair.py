@@ -14,8 +14,10 @@ from pathlib import Path
 
 from labctl.database import Damaged
 from labctl.errors import Busy, LabctlError
+from labctl.lab.down import owns
 from labctl.lab.leftovers import dead_deliveries, foreign_objects, golden_rests, lab_rests, unfinished_checkpoints
 from labctl.lab.lock import hold_lab, is_held
+from labctl.lab.seats import left_seats, link_seat
 from labctl.lab.workplace import LAB_NAME, Workplace
 from labctl.language import _
 from labctl.plan.observed import DomainState, Observed, SeenDomain, SeenNetwork
@@ -58,13 +60,14 @@ class Repair:
         yield from self.mend_database()
         yield from self.close_jobs()
         yield from self.mend_golden()
+        yield from self.mend_seats(self.place.see())
         seen = self.place.see()
         labs = self.all_labs(seen)
         for lab in labs:
             yield from self.alone(lab, partial(self.mend_lab, lab))
         for lab in sorted(self.known_names() - set(labs)):
             yield from self.alone(lab, partial(self.forget, lab))
-        for name in foreign_objects(seen, self.place.prefix, labs, self.place.home):
+        for name in foreign_objects(seen, self.place.prefix, self.all_seats(seen, labs), self.place.home):
             text = _('"{name}" has a name or a disk of a lab and was not made by this installation: left untouched')
             yield Finding("foreign", name, Deed.LEFT, text.format(name=name))
 
@@ -102,14 +105,42 @@ class Repair:
     def all_labs(self, seen: Observed) -> list[str]:
         """Return every lab that libvirt or the home folder knows, sorted."""
         objects: tuple[SeenDomain | SeenNetwork, ...] = (*seen.domains, *seen.networks)
-        tags = [one.tag for one in objects if one.tag and self.names_lab(one.name, one.tag.lab)]
+        tags = [one.tag for one in objects if one.tag and self.names_seat(one.name, one.tag.seat_name)]
+        seats = self.place.read_seats()
         top = self.place.home / "labs"
         folders = [path.name for path in top.iterdir() if path.is_dir() and LAB_NAME.fullmatch(path.name)]
-        return sorted({tag.lab for tag in tags} | set(folders))
+        found = {lab for tag in tags if LAB_NAME.fullmatch(lab := seats.lab_of(tag))}
+        return sorted(found | set(folders))
 
-    def names_lab(self, name: str, lab: str) -> bool:
-        """Return whether a libvirt name is one that this installation gives to an object of the lab."""
-        return LAB_NAME.fullmatch(lab) is not None and name.startswith(f"{self.place.prefix}{lab}.")
+    def all_seats(self, seen: Observed, labs: Collection[str]) -> set[str]:
+        """Return the names that libvirt's names of all labs begin with."""
+        objects: tuple[SeenDomain | SeenNetwork, ...] = (*seen.domains, *seen.networks)
+        return {*labs, *self.place.read_seats().by_seat, *(one.tag.seat_name for one in objects if one.tag)}
+
+    def names_seat(self, name: str, seat: str) -> bool:
+        """Return whether a libvirt name is one that this installation gives to an object of the seat."""
+        return LAB_NAME.fullmatch(seat) is not None and name.startswith(f"{self.place.prefix}{seat}.")
+
+    def mend_seats(self, seen: Observed) -> Iterator[Finding]:
+        """Link labs to their seats again where the link was lost; tell what a run has not ended."""
+        top = self.place.home / "labs"
+        tags = [one.tag for one in seen.domains if one.tag and self.names_seat(one.name, one.tag.seat_name)]
+        lost = {tag.seat_name: tag.lab for tag in tags if tag.seat}
+        lost |= {seat: lab for seat, lab in left_seats(self.place) if lab and seat not in lost}
+        taken = self.place.read_seats().by_seat
+        for seat, lab in sorted(lost.items()):
+            if seat in taken or not LAB_NAME.fullmatch(lab):
+                continue
+            if (top / lab).exists() or (top / lab).is_symlink():
+                text = _('"{seat}" is what {lab} was before; the next `labctl up` or `labctl down` removes it')
+                yield Finding("seat", seat, Deed.LEFT, text.format(seat=seat, lab=lab))
+            else:
+                yield from self.alone(lab, partial(self.mend_link, lab, seat))
+
+    def mend_link(self, lab: str, seat: str) -> Iterator[Finding]:
+        """Give a lab the seat that its machines' tags, or its folder, name."""
+        text = _('the folder of {lab} was lost; its seat is "{seat}"').format(lab=lab, seat=seat)
+        yield self.mend("seat", lab, text, partial(link_seat, self.place, lab, seat))
 
     def known_names(self) -> frozenset[str]:
         """Return the labs of the database; none of one that a dry run has left damaged."""
@@ -121,8 +152,9 @@ class Repair:
     def mend_lab(self, lab: str) -> Iterator[Finding]:
         """Mend one lab; the host is looked at again, now that nobody else works on it."""
         seen = self.place.see()
-        domains = [one for one in seen.domains if one.tag and one.tag.lab == lab and self.names_lab(one.name, lab)]
-        networks = [one for one in seen.networks if one.tag and one.tag.lab == lab and self.names_lab(one.name, lab)]
+        seat = self.place.seat_of(lab)
+        domains = [one for one in seen.domains if owns(one.name, one.tag, seat, self.place.prefix)]
+        networks = [one for one in seen.networks if owns(one.name, one.tag, seat, self.place.prefix)]
         folders = self.place.folders(lab)
         if not domains and not networks and not folders.topology.exists():
             yield from self.mend_remains(lab, folders.top)

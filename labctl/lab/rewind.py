@@ -79,8 +79,10 @@ def as_kept(keeper: Keeper, mould: Mould, node: PlannedNode) -> PlannedNode:
     checkpoint = mould.golden
     try:
         tag = parse_tag(load_saved_state(checkpoint.state(node.member)).xml)
-        kept = replace(node, tag=replace(node.tag, spec=tag.spec, configured=tag.configured, golden=tag.golden)
-                       if tag else node.tag)
+        kept = replace(
+            node,
+            tag=replace(node.tag, spec=tag.spec, configured=tag.configured, golden=tag.golden) if tag else node.tag,
+        )
         mould.describe(kept)
     except StateNotUsable:
         seen = own_domains(keeper.place, keeper.lab).get(node.name)

@@ -5,7 +5,6 @@ A running machine, its bridges and the files that QEMU holds open cannot be rena
 Alice's lab. What she had before becomes a seat without a link, and goes.
 """
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from labctl.lab.frozen import flush
 from labctl.lab.keys import write_secret
 from labctl.lab.site import Site
 from labctl.language import _
-from labctl.plan.names import SEATS
+from labctl.plan.names import SEATS, SPARE
 
 LAB = "lab"  # a file in a seat: the lab that it is or was of
 HELD = 0o711  # QEMU's user walks through, and lists nothing
@@ -44,6 +43,22 @@ def open_seat(site: Site, lab: str) -> None:
     folder.mkdir(mode=HELD, exist_ok=True)
     note_lab(folder, lab)
     link.symlink_to(Path(SEATS) / lab)
+
+
+def link_seat(site: Site, lab: str, seat: str) -> None:
+    """Give a lab a seat that nobody sits in; one that never was lent goes back to be the lab's own folder."""
+    folder = seat_folder(site, seat)
+    if seat == lab and not is_seat_of_spare(seat):
+        folder.rename(site.home / "labs" / lab)
+        return
+    folder.mkdir(mode=HELD, parents=True, exist_ok=True)
+    note_lab(folder, lab)
+    (site.home / "labs" / lab).symlink_to(Path(SEATS) / seat)
+
+
+def is_seat_of_spare(seat: str) -> bool:
+    """Return whether a seat was made for a spare, and not for what a lab was before."""
+    return f"-{SPARE}" in seat
 
 
 def move_in(site: Site, lab: str, spare: str) -> None:

@@ -84,7 +84,7 @@ class Site:
     def linked_seat(self, lab: str) -> str:
         """Return the seat that a lab is a link to, "" for a lab with a folder of its own."""
         try:
-            target = Path(os.readlink(self.home / "labs" / lab))
+            target = (self.home / "labs" / lab).readlink()
         except OSError:
             return ""
         return target.name if target.parent == Path(SEATS) else ""

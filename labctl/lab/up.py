@@ -97,7 +97,8 @@ def keep_topology(source: Path, own: Path) -> None:
 def broken_clones(plan: Plan, result: Progressed, *, untouched: bool = False) -> tuple[str, ...]:
     """Return the nodes that this run cloned in vain and that another clone may mend; a student's are never among them.
 
-    On an `untouched` lab, one that was a spare, nobody has worked: all its nodes may be cloned again. A refusal, or a host without libvirt, would be the same the second time.
+    On an `untouched` lab, one that was a spare, nobody has worked: all its nodes may be cloned again.
+    A refusal, or a host without libvirt, would be the same the second time.
     """
     cloned = {action.target for action in plan.actions_of(ActionKind.CLONE_MACHINE)}
     hopeless = (Refused, HostNotReady)

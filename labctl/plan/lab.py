@@ -44,7 +44,7 @@ class Setting:
         return Folders(labs / names.SEATS / seat if seat else labs / lab)
 
 
-def plan_lab(  # noqa: PLR0913  the two that have a default are given by name
+def plan_lab(
     topology: Topology,
     owner: str,
     catalogue: Catalogue,
