@@ -81,8 +81,7 @@ def find_seats(place: Workplace, lab: str, left: Sequence[str], observed: Observ
     """Return the seats that are a lab's: the one that it has, those that it left, and those that only tags know."""
     seats = place.read_seats()
     own = [place.seat_of(lab)] if seats.by_seat.get(place.seat_of(lab), lab) == lab else []  # else it was given away
-    tags = [one.tag for one in (*observed.domains, *observed.networks) if one.tag]
-    lost = [tag.seat_name for tag in tags if tag.lab == lab and tag.seat_name not in seats.by_seat]
+    lost = [tag.seat_name for tag in observed.tags if tag.lab == lab and tag.seat_name not in seats.by_seat]
     return list(dict.fromkeys([*own, *left, *lost]))
 
 

@@ -114,8 +114,7 @@ class Repair:
 
     def all_seats(self, seen: Observed, labs: Collection[str]) -> set[str]:
         """Return the names that libvirt's names of all labs begin with."""
-        objects: tuple[SeenDomain | SeenNetwork, ...] = (*seen.domains, *seen.networks)
-        return {*labs, *self.place.read_seats().by_seat, *(one.tag.seat_name for one in objects if one.tag)}
+        return {*labs, *self.place.read_seats().by_seat, *(tag.seat_name for tag in seen.tags)}
 
     def names_seat(self, name: str, seat: str) -> bool:
         """Return whether a libvirt name is one that this installation gives to an object of the seat."""

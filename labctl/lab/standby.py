@@ -52,7 +52,7 @@ def spare_owners(site: Site, topology: str, count: int, seen: Observed) -> tuple
     here = find_spares(site, topology)
     owners = [lab.removeprefix(f"{topology}-") for lab in here[:count]]
     taken = {path.name for pattern in ("*", ".seats/*") for path in (site.home / "labs").glob(pattern)}
-    taken |= {one.tag.seat_name for one in (*seen.domains, *seen.networks) if one.tag}
+    taken |= {tag.seat_name for tag in seen.tags}
     number = 1
     while len(owners) < count:
         owner = f"{SPARE}{number}"

@@ -89,3 +89,9 @@ class Observed:
     files: frozenset[str] = field(default_factory=frozenset)
     images: frozenset[tuple[str, tuple[str, ...]]] = field(default_factory=frozenset)
     rebooted: bool = False
+
+    @property
+    def tags(self) -> tuple[Tag, ...]:
+        """Return our tags on machines and networks."""
+        domains = [one.tag for one in self.domains if one.tag]
+        return (*domains, *(one.tag for one in self.networks if one.tag))
