@@ -74,9 +74,12 @@ def mark_machines(place: Workplace, wish: Wish) -> None:
     seat = place.linked_seat(wish.lab)
     if not seat:
         return
-    for domain in place.see().domains:
-        if domain.tag and domain.tag.seat_name == seat and domain.tag.lab != wish.lab:
-            place.freezer.hand_domain(domain.name, seat, wish.lab, wish.owner)
+    domains = place.see().domains
+    strange = [one.name for one in domains if one.tag and one.tag.seat_name == seat and one.tag.lab != wish.lab]
+    if strange:
+        place.store.forget(seat)  # the spare is no more; before the marks, so that a crash leaves this to be seen
+    for name in strange:
+        place.freezer.hand_domain(name, seat, wish.lab, wish.owner)
 
 
 def clear_left(place: Workplace, lab: str, monitor: Monitor) -> None:
@@ -113,7 +116,6 @@ def take_spare(place: Workplace, wish: Wish) -> str:
         with suppress(Busy, FileNotFoundError), hold_lab(place.home, spare, "take"):
             if is_whole(place, wish, spare) and give(place, wish.lab, spare, seen):
                 mark_machines(place, wish)
-                place.store.forget(spare)
                 return spare
     return ""
 
