@@ -176,3 +176,12 @@ def test_a_pipe_that_closes_early_is_no_error(labctl: Installation) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 0
+
+
+def test_nobody_is_called_like_a_spare(labctl: Installation, tmp_path: Path) -> None:
+    roster = tmp_path / "class.csv"
+    roster.write_text("id\nalice\nSpare 3\n")
+    for words in (("--student", "bob,spare-1"), ("--class", str(roster))):
+        done = labctl.run("up", "dmz", *words)
+        assert done.returncode == 2
+        assert re.search(r"spare-\d", done.stderr)

@@ -73,6 +73,7 @@ def test_redefining_our_own_domain_takes_the_new_description(hypervisor: Hypervi
         lambda door: door.destroy_domain("test", LAB),
         lambda door: door.remove_domain("test", LAB),
         lambda door: door.mark_configured("test", LAB, "c1"),
+        lambda door: door.hand_domain("test", LAB, "dmz-bob", "bob"),
         lambda door: door.open_console("test", LAB),
     ],
 )
@@ -134,6 +135,18 @@ def test_marking_keeps_the_rest_of_the_tag(hypervisor: Hypervisor) -> None:
     tag = seen(hypervisor, "dmz-ada-web").tag
     assert tag is not None
     assert (tag.configured, tag.spec, tag.member) == ('a"<b', "s1", "web")
+
+
+def test_a_machine_given_to_another_lab_keeps_its_seat(hypervisor: Hypervisor) -> None:
+    hypervisor.define_domain(WEB)
+    hypervisor.start_domain("dmz-ada-web", LAB)
+    hypervisor.hand_domain("dmz-ada-web", LAB, "dmz-bob", "bob")
+    tag = seen(hypervisor, "dmz-ada-web").tag
+    assert tag is not None
+    assert (tag.lab, tag.owner, tag.seat_name, tag.spec, tag.member) == ("dmz-bob", "bob", LAB, "s1", "web")
+    with pytest.raises(Refused):
+        hypervisor.destroy_domain("dmz-ada-web", "dmz-bob")  # what may be changed is told by the seat
+    hypervisor.remove_domain("dmz-ada-web", LAB)
 
 
 def test_a_paused_domain_is_seen_and_resumed(hypervisor: Hypervisor, virsh: libvirt.virConnect) -> None:
