@@ -107,7 +107,7 @@ def bring_up_spares(
     """Bring the spares of a topology to the number that is wished for, else to that of the last wish.
 
     Those that come from an older golden lab are made anew, those that are too many go. Spares that only an earlier
-    wish asks for are made as far as they fit.
+    wish asks for are made as far as they fit; raises Refused where those of this wish do not.
     """
     topology = wish.topology
     count = kept_spares(place, topology.name) if wish.spares is None else wish.spares
@@ -121,9 +121,11 @@ def bring_up_spares(
     golden = ensure_golden(place, (topology, wish.source), pace, monitor, stop)
     seen = place.see()
     plans, refused = plan_each(place, topology, owners)
-    if wish.spares is None and (found := forecast(place, topology, sum(map(is_new, plans)))):
-        known, new = [one for one in plans if not is_new(one)], [one for one in plans if is_new(one)]
-        plans = [*known, *new[: found.fits]]
+    new = [plan for plan in plans if is_new(plan)]
+    if (found := forecast(place, topology, len(new))) and found.fits < len(new):
+        if wish.spares is not None:
+            raise Refused(found.explain(), hint="labctl plan")
+        plans = [plan for plan in plans if plan not in new[found.fits :]]
     stale = [plan for plan in plans if is_stale(plan, seen)]
     results = [LabResult(owner, error=error) for owner, error in refused.items()]
     cpus = os.cpu_count() or 1
