@@ -78,7 +78,7 @@ def test_a_plan_as_json(labctl: Installation) -> None:
 
 def test_a_plan_says_what_is_pending_in_its_exit_code_and_writes_nothing(labctl: Installation) -> None:
     assert labctl.run("plan", "dmz", "--detailed-exitcode").returncode == 8
-    assert labctl.json("status") == {"version": 1, "labs": [], "without": []}
+    assert labctl.json("status") == {"version": 1, "labs": [], "without": [], "spares": []}
     assert list((labctl.home / "labctl").glob("labs/*")) == []
 
 
