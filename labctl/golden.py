@@ -67,7 +67,7 @@ def lab_golden(place: Workplace, plan: Plan, anew: Collection[str]) -> str:
     names = {node.name for node in plan.nodes if node.member not in anew}
     kept = {
         seen.tag.golden
-        for seen in place.see(f"{place.prefix}{plan.lab}.").domains
+        for seen in place.see(f"{place.prefix}{plan.seat}.").domains
         if seen.tag and seen.name in names and seen.tag.golden
     }
     return min(kept) if kept else plan.golden

@@ -76,7 +76,7 @@ class Workplace(Site):
 
     def observe(self, lab: str, seen: Observed | None = None) -> Observed:
         """Return the host with the files of one lab and the images that are built; `seen` saves another look."""
-        seen = seen or self.see(f"{self.prefix}{lab}.")
+        seen = seen or self.see(f"{self.prefix}{self.seat_of(lab)}.")
         # An image of an older recipe is not the one that is asked for.
         built = frozenset(
             (image.name, image.packages)
