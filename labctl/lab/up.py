@@ -6,6 +6,7 @@ from pathlib import Path
 
 from labctl.errors import HostNotReady, LabctlError, Refused
 from labctl.lab.ascent import Ascent
+from labctl.lab.checkpoint import recover
 from labctl.lab.files import explain_files
 from labctl.lab.lock import hold_lab, who
 from labctl.lab.seats import open_seat
@@ -43,6 +44,7 @@ def bring_up(
     with explain_files(place.home), hold_lab(place.home, wish.lab, verb):
         if is_spare(wish.owner):
             open_seat(place, wish.lab)
+        recover(place, wish.lab, lambda disk: pace(disk).accelerator, monitor)
         settle(place, wish, monitor)
         spare = take_spare(place, wish)
         whole = bool(spare) or len(wish.reset) == len(wish.topology.nodes)
