@@ -5,12 +5,16 @@ tests. What is left is planning, rendering, keys, the database and libvirt's own
 """
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 
 from labctl.golden import ensure_golden
 from labctl.hypervisor.agent import Ended
@@ -24,12 +28,24 @@ from labctl.topology.load import load_topology
 from tests.lab.doubles import Fault, Freezer, World, make_place
 from tests.worlds import catalogue
 
+WORLD = "world.xml"
+STATUS_MACHINES, STATUS_TIMES = 120, 5
 WORKERS = 4  # labs side by side, as a class on two processors
 SIZES = {"24x5": (24, 5), "500x6": (500, 6)}
 
 
 class TestDriver(Hypervisor):
     """libvirt's test driver, which has no agents to wait for and no bridges of the host."""
+
+    def describe_all(self) -> list[tuple[str, str]]:
+        """Return the kind and the XML of every machine and network, for a test driver in another process."""
+        return self._pool.use(
+            lambda connection: [
+                *(("domain", domain.XMLDesc()) for domain in connection.listAllDomains()),
+                *(("network", network.XMLDesc()) for network in connection.listAllNetworks()),
+            ],
+            "",
+        )
 
     def wait_agent(self, name: str, deadline: float) -> None:
         """Every machine's agent answers at once."""
@@ -71,6 +87,8 @@ def measure(folder: Path) -> dict[str, float]:
         timing = time_class(folder, labs, nodes)
         found[f"class_{name}_seconds"] = timing.seconds
         found[f"class_{name}_ms_per_machine"] = timing.each
+        if timing.machines == STATUS_MACHINES:
+            found["status_seconds"] = time_status(folder)
     shutil.rmtree(folder, ignore_errors=True)
     return found
 
@@ -110,7 +128,28 @@ def time_class(folder: Path, labs: int, nodes: int) -> Timing:
         bring(0)
         start = time.perf_counter()
         list(workers.map(bring, range(1, labs + 1)))
-        return Timing(time.perf_counter() - start, labs * nodes)
+        seconds = time.perf_counter() - start
+        document = "".join(
+            f"<{kind}{text.partition(f'<{kind}')[2]}" for kind, text in machines.describe_all()
+        )  # fmt: skip
+        (folder / WORLD).write_text(f"<node>{document}</node>", encoding="utf-8")
+    return Timing(seconds, labs * nodes)
+
+
+def time_status(folder: Path) -> float:
+    """Return the seconds of the command `labctl status`, imports included, on the world that a class left."""
+    environment = {**os.environ, "LABCTL_HOME": str(folder / "home"), "LABCTL_PREFIX": "",
+                   "LABCTL_URI": f"test://{folder / WORLD}"}  # fmt: skip
+    command = [str(Path(sys.executable).with_name("labctl")), "status", "--json"]
+    times = []
+    for _turn in range(STATUS_TIMES):
+        start = time.perf_counter()
+        done = subprocess.run(command, env=environment, capture_output=True, check=True)
+        times.append(time.perf_counter() - start)
+    machines = sum(len(lab["nodes"]) for lab in json.loads(done.stdout)["labs"])
+    if machines < STATUS_MACHINES:
+        raise RuntimeError(machines)
+    return median(times)
 
 
 def pace(_image: Path) -> Pace:
