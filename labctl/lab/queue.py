@@ -73,7 +73,8 @@ def wait_for(place: Workplace, lab: str, turn: Turn, monitor: Monitor, stop: Sto
 
 def may_start(lab: str, ahead: Sequence[Job]) -> bool:
     """Return whether there is room for one more, and nobody works on the same lab."""
-    return len(ahead) < AT_ONCE and all(job.lab != lab for job in ahead)
+    labs = {job.lab for job in ahead}  # several wishes for one lab wait for each other, and take one place
+    return len(labs) < AT_ONCE and lab not in labs
 
 
 def describe(turn: Turn, ahead: Sequence[Job]) -> str:

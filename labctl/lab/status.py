@@ -1,5 +1,6 @@
 """Tells how the labs of this installation are: libvirt's word, the guests' own, and the last checks."""
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,6 +18,7 @@ from labctl.plan.observed import DomainState, SeenDomain
 if TYPE_CHECKING:  # pydantic takes a fifth of the time that `labctl status` has
     from pydantic import JsonValue
 
+NAME = re.compile(r"(?m)^name:\s*['\"]?([a-z][a-z0-9-]*)")  # of a topology, without reading all of it
 ANSWER_TIMEOUT = 2.0  # seconds, for all machines together: a busy host with 72 emulated guests needed more than 0.4
 REBOOT = "reboot"
 
@@ -106,7 +108,7 @@ def read_status(site: Site, busy: Callable[[str], bool], only: Collection[str] |
         for outcome in outcomes.get(lab, ()):
             counts[outcome.result] += 1
         made = known[lab].made if lab in known else ""
-        found.append(LabStatus(lab, *lab_names(lab, domains), lab_state(nodes, busy(lab)), nodes, counts, made))
+        found.append(LabStatus(lab, *lab_names(site, lab, domains), lab_state(nodes, busy(lab)), nodes, counts, made))
     return tuple(found)
 
 
@@ -121,11 +123,16 @@ def find_domains(site: Site) -> dict[str, list[SeenDomain]]:
     return labs
 
 
-def lab_names(lab: str, domains: Sequence[SeenDomain]) -> tuple[str, str]:
-    """Return the topology and owner of a lab, from libvirt; from the name where no machine is left."""
+def lab_names(site: Site, lab: str, domains: Sequence[SeenDomain]) -> tuple[str, str]:
+    """Return the topology and owner of a lab: from libvirt, from its folder where no machine is left, else guessed."""
     for domain in domains:
         if domain.tag:
             return domain.tag.topology, lab.removeprefix(f"{domain.tag.topology}-")
+    with suppress(OSError, UnicodeDecodeError):
+        text = (site.home / "labs" / lab / "topology.yml").read_text(encoding="utf-8")
+        named = NAME.search(text)
+        if named and lab.startswith(f"{named[1]}-"):
+            return named[1], lab.removeprefix(f"{named[1]}-")
     topology, _dash, owner = lab.rpartition("-")
     return topology, owner
 

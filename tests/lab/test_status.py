@@ -316,3 +316,12 @@ def test_a_few_labs_are_shown_machine_by_machine(
     assert "✔ ready" in shown
     assert max(map(len, shown.splitlines())) <= 120
     assert shown.endswith("\nthe host was restarted: alice (desk)\n")
+
+
+def test_a_lab_without_machines_keeps_its_owner_with_a_dash(tmp_path: Path) -> None:
+    place = make_place(tmp_path, World())
+    folder = place.home / "labs" / "small-jean-paul"
+    folder.mkdir(parents=True)
+    shutil.copy(SMALL, folder / "topology.yml")
+    (lab,) = read_status(place, lambda _lab: False)
+    assert (lab.topology, lab.owner) == ("small", "jean-paul")
