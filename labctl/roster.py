@@ -13,7 +13,7 @@ from pathlib import Path
 
 from labctl.language import LANGUAGES, _
 from labctl.topology.problems import Finding, Mark, Problem, ProblemsFound, describe, listing, nearest, quoted
-from labctl.topology.text import FORBIDDEN_IN_FILE, LINE_END, Source, hidden_character, read_bytes, refuse
+from labctl.topology.text import Source, find_lines, read_bytes, refuse
 
 COLUMNS = ("id", "name", "group", "time_factor", "language")
 SEPARATORS = ";\t,"  # French Excel writes the first, Excel's "Unicode text" the second, everybody else the third
@@ -61,16 +61,7 @@ def load_roster(path: Path) -> tuple[Student, ...]:
 def read_text(path: Path) -> Source:
     """Return the text of a list in UTF-8, in UTF-16 with its mark, or in Windows-1252, as Excel writes it in France."""
     raw = read_bytes(path)
-    text = decode(raw, path)
-    source = Source(path, text, tuple(LINE_END.split(text)))
-    hidden = [
-        source.problem(Mark(number, match.start() + 1), hidden_character((), match.group()))
-        for number, line in enumerate(source.lines, start=1)
-        if (match := FORBIDDEN_IN_FILE.search(line))
-    ]
-    if hidden:
-        raise ProblemsFound(hidden)
-    return source
+    return find_lines(path, decode(raw, path))
 
 
 def decode(raw: bytes, path: Path) -> str:

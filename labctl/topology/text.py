@@ -53,6 +53,11 @@ def read_source(path: Path) -> Source:
         raise ProblemsFound(
             [Source(path, text, lines).problem(Mark(len(before), len(before[-1]) + 1), finding)]
         ) from exc
+    return find_lines(path, text)
+
+
+def find_lines(path: Path, text: str) -> Source:
+    """Return a text as lines. Raises ProblemsFound for characters that nobody sees."""
     source = Source(path, text, tuple(LINE_END.split(text)))
     hidden = [
         source.problem(Mark(number, match.start() + 1), hidden_character((), match.group()))
