@@ -21,7 +21,7 @@ from labctl.lab.wish import Stop
 from labctl.language import _, ngettext
 
 
-def complete_checkpoints(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+def complete_checkpoints(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  click's signature
     """Complete the checkpoints of the lab named before, from its folder."""
     home = Path(os.environ.get("LABCTL_HOME") or "/var/lib/labctl")
     found = home.glob(f"labs/{ctx.params.get('lab') or '*'}/checkpoints/*/manifest.json")

@@ -149,7 +149,7 @@ class ClassLines(Display):
                 self.lines.tell(event)
         elif event.progress in {Progress.DONE, Progress.FAILED}:
             sign = SIGNS[event.progress][0]
-            print(f"{sign} {event.subject}: {self.progress.headline()}", file=sys.stderr, flush=True)  # noqa: T201
+            print(f"{sign} {event.subject}: {self.progress.headline()}", file=sys.stderr, flush=True)  # noqa: T201  progress
 
 
 def choose_class_display(title: str, owners: int, *, as_json: bool, estimate: float | None) -> Display:

@@ -18,7 +18,7 @@ from labctl.language import _
 from labctl.shipped import shipped_folder
 
 
-def complete_golden(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+def complete_golden(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  click's signature
     """Complete golden labs from their folders."""
     home = Path(os.environ.get("LABCTL_HOME") or "/var/lib/labctl")
     names = [path.parent.name for path in home.glob("golden/*/manifest.json")]

@@ -47,7 +47,7 @@ class Verbs(click.Group):
         """Return the verbs in the order of a lab's life."""
         return list(VERBS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  click's signature
         """Import a verb."""
         if cmd_name not in VERBS:
             return None
@@ -63,7 +63,7 @@ class Verbs(click.Group):
             raise click.NoSuchCommand(printable(args[0]), possibilities=VERBS, ctx=ctx)
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  click's signature
         """Write the list of verbs in the reader's language."""
         with formatter.section(_("Commands")):
             formatter.write_dl([(name, _(summary)) for name, (_where, summary) in VERBS.items()])

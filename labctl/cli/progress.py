@@ -67,7 +67,7 @@ class Lines(Display):
             if self.last.get(event.subject) == line:
                 return
             self.last[event.subject] = line
-            print(f"[{clock(time.monotonic() - self.started)}] {line}", file=sys.stderr, flush=True)  # noqa: T201
+            print(f"[{clock(time.monotonic() - self.started)}] {line}", file=sys.stderr, flush=True)  # noqa: T201  progress
 
 
 class JsonLines(Display):

@@ -57,21 +57,21 @@ def require_node(place: Workplace, lab: str, node: str) -> None:
         )
 
 
-def complete_labs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+def complete_labs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  click's signature
     """Complete lab names from the home folder, never from libvirt: it must answer at once."""
     home = Path(os.environ.get("LABCTL_HOME") or "/var/lib/labctl")
     names = [path.parent.name for path in home.glob("labs/*/topology.yml")]
     return sorted(name for name in names if name.startswith(incomplete))
 
 
-def complete_nodes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+def complete_nodes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  click's signature
     """Complete the machines of the lab named before, from the disks in its folder."""
     home = Path(os.environ.get("LABCTL_HOME") or "/var/lib/labctl")
     disks = home.glob(f"labs/{ctx.params.get('lab', '*')}/disks/*.qcow2")
     return sorted({path.stem for path in disks if path.stem.startswith(incomplete)})
 
 
-def complete_topologies(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[object]:  # noqa: ARG001
+def complete_topologies(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[object]:  # noqa: ARG001  click's signature
     """Complete shipped topologies, and files."""
     from click.shell_completion import CompletionItem
 
