@@ -106,8 +106,8 @@ class ClassBoard(Board):
     """A live table of the labs under way and of those that failed; the golden lab's nodes while it is built."""
 
     def __init__(self, title: str, owners: int, estimate: float | None) -> None:
+        self.progress = ClassProgress(owners, estimate)  # first: the display asks for a picture while it is made
         super().__init__(title, None)
-        self.progress = ClassProgress(owners, estimate)
 
     def tell(self, event: Event) -> None:
         """Note an event."""
