@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.vm, pytest.mark.timeout(1800)]
 
 LAB = "dmz-nora"
 NODES = ("fw", "web", "client")
-PATIENCE = 60  # seconds: keep-alive gives a silent libvirt up after 20, and each call waits 20 for its return
+PATIENCE = 90  # seconds: opening a connection waits 60, for a libvirt that examines QEMU first
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -101,7 +101,7 @@ def test_a_run_killed_in_the_middle_is_finished_by_the_next_one(
 
 @pytest.mark.usefixtures("classroom")
 def test_a_golden_lab_in_use_is_kept(labctl: Installation) -> None:
-    (golden,) = [one for one in labctl.json("golden", "list")["golden"] if one["topology"] == "dmz"][-1:]
+    (golden,) = [one for one in labctl.json("golden", "list")["golden"] if "dmz-bob" in one["used_by"]]
     done = labctl.run("golden", "rm", golden["id"])
     assert done.returncode == 6
     assert "dmz-bob" in done.stderr
