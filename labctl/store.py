@@ -167,10 +167,11 @@ class Store(Database):
             rows = connection.execute("SELECT act, target FROM intent WHERE lab = ? ORDER BY id", (lab,))
             return tuple((str(act), str(target)) for act, target in rows)
 
-    def close_intents(self, lab: str) -> None:
-        """Forget interrupted work: a whole run has ended since."""
+    def close_intents(self, lab: str, failed: Collection[str] = ()) -> None:
+        """Forget interrupted work: a whole run has ended since. What it `failed` on stays unfinished."""
+        kept = ", ".join("?" * len(failed))
         with self.transaction() as connection:
-            connection.execute("DELETE FROM intent WHERE lab = ?", (lab,))
+            connection.execute(f"DELETE FROM intent WHERE lab = ? AND target NOT IN ({kept})", (lab, *failed))  # noqa: S608  question marks
 
     def add_event(self, lab: str, who: str, what: str, detail: str = "") -> None:
         """Add one line to a lab's history; the oldest lines of a very long one go."""

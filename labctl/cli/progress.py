@@ -24,7 +24,8 @@ SIGNS = {Progress.DONE: ("✔", "green"), Progress.FAILED: ("✘", "red"), Progr
 def step_name(step: str) -> str:
     """Return a step's name for people; a tool's name is its own."""
     names = {
-        "network": _("network"), "create": _("create"), "boot": _("boot"), "configure": _("configure"),
+        "network": _("network"), "create": _("create"), "define": _("define"), "boot": _("boot"),
+        "configure": _("configure"),
         "login": _("log in"), "clone": _("clone"), "resume": _("resume"), "personalise": _("personalise"),
         "freeze": _("freeze"), "check": _("check"), "remove": _("remove"), "queue": _("queue"), "restore": _("restore"),
     }  # fmt: skip

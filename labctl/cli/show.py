@@ -24,6 +24,7 @@ def action_name(kind: ActionKind) -> str:
         ActionKind.CREATE_NETWORK: _("create the network"),
         ActionKind.CREATE_MACHINE: _("create the machine"),
         ActionKind.CLONE_MACHINE: _("clone the machine"),
+        ActionKind.DEFINE_MACHINE: _("define the machine again"),
         ActionKind.START_MACHINE: _("start the machine"),
         ActionKind.CONFIGURE: _("configure"),
     }[kind]
@@ -40,6 +41,7 @@ def reason_name(reason: Reason) -> str:
         Reason.CHANGED: _("the topology has changed"),
         Reason.INACTIVE: _("it is not active"),
         Reason.DISK_MISSING: _("its disk is gone"),
+        Reason.UNDEFINED: _("libvirt does not know it any more; its disk is kept"),
         Reason.NEW: _("it is new"),
         Reason.NOT_CONFIGURED: _("it was never configured to the end"),
         Reason.SERVICES_CHANGED: _("its services have changed"),

@@ -4,13 +4,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from labctl.checks.model import Outcome, Result
 from labctl.errors import LabctlError
 from labctl.hypervisor.delivery import sweep
+from labctl.images.overlay import chain
 from labctl.lab import keys
 from labctl.lab.checking import SshProber, run_checks
 from labctl.lab.console_log import read_console_tail
@@ -49,11 +50,12 @@ class Ascent:
         """Do the plan's actions and the gate; a node that fails does not hold back the others."""
         start = time.monotonic()
         self.result.changed = bool(self.plan.actions)
-        for step in (self.build_images, self.create_machines, self.clone_machines, self.boot, self.configure,
+        for step in (self.build_images, self.create_machines, self.clone_machines,
+                     self.define_machines, self.boot, self.configure,
                      self.gate):  # fmt: skip
             self.stop.raise_if_asked(self.plan.lab)
             step()
-        self.place.store.close_intents(self.plan.lab)
+        self.place.store.close_intents(self.plan.lab, self.result.failures)
         self.result.seconds = time.monotonic() - start
         return self.result
 
@@ -159,6 +161,25 @@ class Ascent:
         """Give a clone its own keys, time and leases."""
         node = self.plan.node(action.target)
         mould.personalise(node, self.secrets[node.member], LOGIN_DEADLINE * factor)
+
+    def define_machines(self) -> None:
+        """Define machines that somebody removed from libvirt again, on the disks that they had."""
+        self.each(self.plan.actions_of(ActionKind.DEFINE_MACHINE), "define", self.define_machine)
+
+    def define_machine(self, action: Action) -> None:
+        """Define one machine again. Its mark says what it would say now, and from which golden lab its disk comes."""
+        node = self.plan.node(action.target)
+        files = chain(self.plan.folders.disk(node.member))
+        top = self.place.home / "golden"
+        golden = next((path.relative_to(top).parts[0] for path in files if top in path.parents), node.tag.golden)
+        kept = replace(node, tag=replace(node.tag, golden=golden))
+        with self.intent(action):
+            identity = self.plan.folders.identity(node.member)
+            keys.write_secret(identity, render_identity(node, self.secrets[node.member]).encode())
+            self.place.give_to_qemu(identity)
+            networks = {network.member: network for network in self.plan.networks}
+            xml = render_domain(kept, networks, self.plan.folders, self.pace(files[-1]).accelerator, made=True)
+            self.place.machines.define_domain(xml)
 
     def boot(self) -> None:
         """Start what does not run, and wait until each answers a login."""

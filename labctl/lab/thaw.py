@@ -16,7 +16,7 @@ from labctl.language import _
 from labctl.plan.model import Folders, PlannedNetwork, PlannedNode
 from labctl.render.clone import clone_domain
 from labctl.render.identity import Keys, render_identity, render_personalisation
-from labctl.render.tag import render_tag, unconfigured
+from labctl.render.tag import unconfigured
 from labctl.render.xml import render_domain
 
 SEED_BYTES = 64  # what the kernel's generator is given of the host's; 32 would do, random(7)
@@ -68,9 +68,10 @@ class Mould:
         try:
             self.load_memory(node)
         except StateNotUsable:
-            xml = render_domain(node, dict(self.networks), self.folders, self.accelerator)
             # A new machine has no mark; one that students have worked on keeps its own, or it would be cloned anew.
-            self.place.machines.define_domain(xml.replace(render_tag(unconfigured(node.tag)), render_tag(node.tag)))
+            made = bool(node.tag.configured)
+            xml = render_domain(node, dict(self.networks), self.folders, self.accelerator, made=made)
+            self.place.machines.define_domain(xml)
             return False
         return True
 

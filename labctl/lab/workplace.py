@@ -20,7 +20,7 @@ from labctl.lab.doors import Configurator, Freezer, Guests, Images, Machines
 from labctl.lab.site import DEFAULT_URI, Site, ensure_home, home_folder
 from labctl.language import _
 from labctl.plan.lab import Setting, plan_lab
-from labctl.plan.model import Folders, Plan, PlannedImage
+from labctl.plan.model import ActionKind, Folders, Plan, PlannedImage
 from labctl.plan.names import SEATS
 from labctl.plan.observed import Observed
 from labctl.playbook import playbooks_hash
@@ -83,9 +83,11 @@ class Workplace(Site):
             for image in self.images.list_images()
             if image.key == ImageSpec(image.name, image.packages).key
         )
+        begun = (target for act, target in self.store.open_intents(lab) if act == ActionKind.CLONE_MACHINE)
         return replace(
-            seen, files=find_files(self.folders(lab)), images=built, rebooted=lab in self.labs_before_reboot()
-        )
+            seen, files=find_files(self.folders(lab)), images=built, rebooted=lab in self.labs_before_reboot(),
+            unfinished=frozenset(begun),
+        )  # fmt: skip
 
     def who_answers(self, addresses: Collection[str], timeout: float) -> frozenset[str]:
         """Return the addresses whose kernel accepts a connection on the SSH port; all are asked at once."""

@@ -92,7 +92,7 @@ def network_actions(network: PlannedNetwork, seen: SeenNetwork | None) -> Iterat
 def must_create(node: PlannedNode, seen: SeenDomain | None, plan: Plan, observed: Observed) -> Reason | None:
     """Return why the machine must be made (again), None if what exists can be kept."""
     if seen is None:
-        return Reason.MISSING
+        return None if is_undefined(node, seen, plan, observed) else Reason.MISSING
     if seen.tag is not None and seen.tag.spec != node.tag.spec:
         return Reason.CHANGED
     if plan.golden and seen.tag is not None and not seen.tag.configured:
@@ -100,6 +100,15 @@ def must_create(node: PlannedNode, seen: SeenDomain | None, plan: Plan, observed
     if str(plan.folders.disk(node.member)) not in observed.files:
         return Reason.DISK_MISSING
     return None
+
+
+def is_undefined(node: PlannedNode, seen: SeenDomain | None, plan: Plan, observed: Observed) -> bool:
+    """Return whether somebody removed a machine from libvirt and left its disk, with a student's work on it (F-24).
+
+    A disk without a machine is also what a crash leaves of a clone: then its making is noted as unfinished.
+    """
+    disk = str(plan.folders.disk(node.member))
+    return seen is None and bool(plan.golden) and disk in observed.files and node.member not in observed.unfinished
 
 
 def machine_actions(node: PlannedNode, seen: SeenDomain | None, plan: Plan, observed: Observed) -> Iterator[Action]:
@@ -110,7 +119,10 @@ def machine_actions(node: PlannedNode, seen: SeenDomain | None, plan: Plan, obse
     elif reason is not None:
         yield Action(ActionKind.CREATE_MACHINE, node.member, reason)
         yield Action(ActionKind.START_MACHINE, node.member, Reason.NEW)
-    elif seen is not None and seen.state is not DomainState.RUNNING:
+    elif seen is None:
+        yield Action(ActionKind.DEFINE_MACHINE, node.member, Reason.UNDEFINED)
+        yield Action(ActionKind.START_MACHINE, node.member, Reason.UNDEFINED)
+    elif seen.state is not DomainState.RUNNING:
         why = Reason.REBOOTED if seen.stopped_by_reboot(observed.rebooted) else STATE_REASONS[seen.state]
         yield Action(ActionKind.START_MACHINE, node.member, why)
 

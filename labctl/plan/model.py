@@ -28,6 +28,7 @@ class ActionKind(StrEnum):
     CREATE_NETWORK = "create network"
     CREATE_MACHINE = "create machine"
     CLONE_MACHINE = "clone machine"
+    DEFINE_MACHINE = "define machine"
     START_MACHINE = "start machine"
     CONFIGURE = "configure"
 
@@ -43,6 +44,7 @@ class Reason(StrEnum):
     CHANGED = "changed"
     INACTIVE = "inactive"
     DISK_MISSING = "disk missing"
+    UNDEFINED = "undefined"
     NEW = "new"
     NOT_CONFIGURED = "not configured"
     SERVICES_CHANGED = "services changed"

@@ -79,7 +79,8 @@ class Observed:
 
     `links` are all network interfaces; `routes` the IPv4 destinations that the host routes; `files`
     the disks and identities of the lab that exist; `images` the recipe and packages of each built image;
-    `rebooted` says that the host was restarted since the lab was last brought up.
+    `rebooted` says that the host was restarted since the lab was last brought up; `unfinished` are the nodes
+    whose making was begun and never ended.
     """
 
     domains: tuple[SeenDomain, ...] = ()
@@ -89,6 +90,7 @@ class Observed:
     files: frozenset[str] = field(default_factory=frozenset)
     images: frozenset[tuple[str, tuple[str, ...]]] = field(default_factory=frozenset)
     rebooted: bool = False
+    unfinished: frozenset[str] = field(default_factory=frozenset)
 
     @property
     def tags(self) -> tuple[Tag, ...]:

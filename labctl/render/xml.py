@@ -28,8 +28,13 @@ def environment() -> Environment:
     )  # fmt: skip
 
 
-def render_domain(node: PlannedNode, networks: dict[str, PlannedNetwork], folders: Folders, accelerator: str) -> str:
-    """Return the domain XML of a machine. `networks` is by member name; `accelerator` is "kvm" or "tcg"."""
+def render_domain(
+    node: PlannedNode, networks: dict[str, PlannedNetwork], folders: Folders, accelerator: str, *, made: bool = False
+) -> str:
+    """Return the domain XML of a machine. `networks` is by member name; `accelerator` is "kvm" or "tcg".
+
+    `made` is for a machine whose disk has been worked on: its tag says so, and it is not cloned anew.
+    """
     return environment().get_template("domain.xml.j2").render(
         node=node,
         networks=networks,
@@ -39,8 +44,8 @@ def render_domain(node: PlannedNode, networks: dict[str, PlannedNetwork], folder
         interfaces=(node.management, *node.interfaces),
         management=node.management,
         virtualisation="kvm" if accelerator == "kvm" else "qemu",
-        # "configured" says what was done, not what is wanted: it is set once Ansible has ended.
-        tag=Markup(render_tag(unconfigured(node.tag))),  # noqa: S704  render_tag quotes every value
+        # "configured" says what was done, not what is wanted: a new machine gets it at the gate.
+        tag=Markup(render_tag(node.tag if made else unconfigured(node.tag))),  # noqa: S704  render_tag quotes every value
     )  # fmt: skip
 
 

@@ -325,3 +325,37 @@ def test_unused_are_those_that_are_stale_and_that_nothing_stands_on(tmp_path: Pa
         remove_golden(place, old)
     disk.unlink()
     assert find_unused(place, newer.parent) == (old,)
+
+
+def test_a_machine_that_was_undefined_keeps_its_disk(tmp_path: Path) -> None:  # F-24
+    world = World()
+    place = make_place(tmp_path, world)
+    bring(place, "alice")
+    (golden,) = list_golden(place)
+    disk = place.folders("small-alice").disk("desk")
+    disk.write_text("a week of work")
+    del world.domains["small-alice.desk"]
+    (plan,) = plan_labs(place, load_topology(SMALL, catalogue()), ["alice"])
+    kinds = [(action.kind, action.target) for action in plan.actions]
+    assert kinds == [(ActionKind.DEFINE_MACHINE, "desk"), (ActionKind.START_MACHINE, "desk")]
+    (result,) = bring(place, "alice")
+    assert (result.ready, disk.read_text()) == (True, "a week of work")
+    assert world.domains["small-alice.desk"].state is DomainState.RUNNING
+    world.closed = True  # a gate that fails later must not make it new either
+    bring(place, "alice")
+    assert disk.read_text() == "a week of work"
+    assert golden.disk("desk").exists()
+
+
+def test_a_clone_that_could_not_be_made_is_no_machine_that_was_undefined(tmp_path: Path) -> None:
+    world = World()
+    place = make_place(tmp_path, world)
+    bring(place, "alice")
+    fault = Fault()
+    bring(make_place(tmp_path, world, fault), "count")
+    for number in range(1, fault.calls + 1):
+        owner = f"s{number}"
+        bring(make_place(tmp_path, world, Fault(number, LabctlError)), owner)
+        (result,) = bring(make_place(tmp_path, world), owner)
+        assert result.ready, number
+        assert {f"small-{owner}.desk", f"small-{owner}.server"} <= world.personal, number
