@@ -161,6 +161,12 @@ class Store(Database):
         with self.transaction() as connection:
             connection.execute("DELETE FROM intent WHERE id = ?", (row,))
 
+    def begin(self, lab: str, acts: Sequence[tuple[str, str]]) -> None:
+        """Commit that several acts, each with its target, are about to be done; `close_intents` forgets them."""
+        with self.transaction() as connection:
+            rows = [(now(), lab, act, target) for act, target in acts]
+            connection.executemany("INSERT INTO intent (at, lab, act, target) VALUES (?, ?, ?, ?)", rows)
+
     def open_intents(self, lab: str) -> tuple[tuple[str, str], ...]:
         """Return (act, target) of what was begun and never ended: an interrupted run."""
         with self.transaction(reading=True) as connection:

@@ -89,12 +89,10 @@ def bring_up_owners(
         fresh = ensure_golden(place, (wish.topology, wish.source), pace, monitor, stop)
         refuse_overflow(place, wish.topology, asked)
     need = lab_memory(fresh) if fresh and any(map(is_new, plans)) else 0  # a reset gives back what it takes
-    cpus = os.cpu_count() or 1
-    admission = Admission(need, least=cpus)
+    admission = Admission(need, least=processors())
     run = ClassRun(place, wish, fresh, sources, admission, pace, monitor, stop, several=len(wish.owners) != 1)
     start = time.monotonic()
-    with ThreadPoolExecutor(max_workers=LABS_PER_CPU * cpus) as workers:
-        results = [done.result() for done in [workers.submit(run.bring, plan) for plan in plans]]
+    results = run.bring_all(plans)
     taken = any(result.progress and result.progress.spare for result in results)
     if len(plans) > 1 and all(result.ready for result in results) and all(map(is_new, plans)) and not taken:
         place.store.add_timing(class_work(wish.topology.name), (time.monotonic() - start) / len(plans))
@@ -128,15 +126,18 @@ def bring_up_spares(
         plans = [plan for plan in plans if plan not in new[found.fits :]]
     stale = [plan for plan in plans if is_stale(plan, seen)]
     results = [LabResult(owner, error=error) for owner, error in refused.items()]
-    cpus = os.cpu_count() or 1
     for group, nodes in (([plan for plan in plans if plan not in stale], ()), (stale, tuple(topology.nodes))):
         labs = replace(wish, owners=tuple(plan.owner for plan in group), replace=True, reset=nodes)
-        admission = Admission(lab_memory(golden), least=cpus)
+        admission = Admission(lab_memory(golden), least=processors())
         sources = dict.fromkeys(labs.owners, golden.id)
         run = ClassRun(place, labs, golden, sources, admission, pace, monitor, stop, several=True)
-        with ThreadPoolExecutor(max_workers=LABS_PER_CPU * cpus) as workers:
-            results += [done.result() for done in [workers.submit(run.bring, plan) for plan in group]]
+        results += run.bring_all(group)
     return results
+
+
+def processors() -> int:
+    """Return how many processors this host has."""
+    return os.cpu_count() or 1
 
 
 def count_new(place: Workplace, topology: Topology, plans: Sequence[Plan], spares: int | None) -> int:
@@ -160,6 +161,11 @@ class ClassRun:
     monitor: Monitor
     stop: Stop
     several: bool
+
+    def bring_all(self, plans: Sequence[Plan]) -> list[LabResult]:
+        """Bring up the labs side by side, as many at a time as admission lets in, and return them in order."""
+        with ThreadPoolExecutor(max_workers=LABS_PER_CPU * processors()) as workers:
+            return [done.result() for done in [workers.submit(self.bring, plan) for plan in plans]]
 
     def bring(self, plan: Plan) -> LabResult:
         """Bring up one owner's lab; an error is its result."""

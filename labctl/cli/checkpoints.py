@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from labctl.cli import show
 from labctl.cli.progress import choose_display
 from labctl.cli.stopping import stop_politely
+from labctl.cli.table import console, open_table
 from labctl.cli.typed import printable
 from labctl.cli.workplace import Accelerators, complete_labs, open_workplace
 from labctl.errors import ExitCode
@@ -123,12 +123,12 @@ def list_all(lab: str, as_json: bool) -> int:
         click.echo(_("{lab}: no checkpoint is kept yet").format(lab=lab))
         click.echo(_("Try: {hint}").format(hint=f"labctl checkpoint save {lab} step-1"), err=True)
         return ExitCode.DONE
-    table = show.open_table()
+    table = open_table()
     for heading in (_("Checkpoint"), _("Kept"), _("By"), _("Size"), _("Machines")):
         table.add_column(heading)
     for one in found:
         table.add_row(one.id, one.built, one.by, f"{one.bytes() / 2**20:.0f} MiB", ", ".join(one.nodes))
-    show.console().print(table)
+    console().print(table)
     return ExitCode.DONE
 
 

@@ -4,7 +4,7 @@ import click
 
 from labctl.classroom.capacity import Forecast, Share, amount, resource_name
 from labctl.cli.progress import clock
-from labctl.cli.show import console, open_table
+from labctl.cli.table import console, open_table
 from labctl.language import _, decimal
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from labctl.cli import show as shown
+from labctl.cli.table import console, open_table
 from labctl.cli.typed import printable
 from labctl.cli.workplace import open_workplace
 from labctl.errors import ExitCode, LabctlError
@@ -48,13 +48,13 @@ def list_all(as_json: bool) -> int:
         click.echo(_("no golden lab is built yet"))
         click.echo(_("Try: {hint}").format(hint="labctl up dmz --student demo"), err=True)
         return ExitCode.DONE
-    table = shown.open_table()
+    table = open_table()
     for heading in (_("Golden lab"), _("Topology"), _("Built"), _("Size"), _("Used by"), _("State")):
         table.add_column(heading)
     for one, verdict in found:
         size, used = f"{one.bytes() / 2**20:.0f} MiB", str(len(users.get(one.id, ())))
         table.add_row(one.id, one.topology, one.built, size, used, state_words(verdict))
-    shown.console().print(table)
+    console().print(table)
     return ExitCode.DONE
 
 
@@ -68,7 +68,7 @@ def show(ident: str, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps({"version": 1, **describe(one, verdict, users)}))
         return ExitCode.DONE
-    facts = shown.open_table()
+    facts = open_table()
     for heading in (_("Golden lab"), one.id):
         facts.add_column(heading)
     facts.add_row(_("Topology"), one.topology)
@@ -79,13 +79,13 @@ def show(ident: str, as_json: bool) -> int:
     facts.add_row(_("Used by"), ", ".join(users) or _("none"))
     for name, value in (one.parts or {}).items():
         facts.add_row(part_name(name), value)
-    shown.console().print(facts)
-    nodes = shown.open_table()
+    console().print(facts)
+    nodes = open_table()
     for heading in (_("Machine"), _("Disk"), _("Memory")):
         nodes.add_column(heading)
     for node in one.nodes:
         nodes.add_row(node, *(f"{size / 2**20:.0f} MiB" for size in sizes(one, node)))
-    shown.console().print(nodes)
+    console().print(nodes)
     return ExitCode.DONE
 
 

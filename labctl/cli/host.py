@@ -9,7 +9,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from labctl.cli import show
+from labctl.cli.table import console
 from labctl.doctor.findings import Finding
 from labctl.errors import ExitCode
 from labctl.language import _, ngettext
@@ -75,7 +75,7 @@ def print_findings(findings: Sequence[Finding]) -> None:
         table.add_row(signs[str(found.level)], escape(found.text))
         if found.cure:
             table.add_row("", "[bold]→[/] " + escape(found.cure))
-    show.console().print(table)
+    console().print(table)
     problems = sum(found.level == "problem" for found in findings)
     summary = ngettext("{count} problem to cure", "{count} problems to cure", problems)
     click.echo(summary.format(count=problems) if problems else _("this host is ready for labs"))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from labctl.cli import show
 from labctl.cli.progress import choose_display
+from labctl.cli.table import console, open_table
 from labctl.cli.typed import printable
 from labctl.cli.workplace import open_workplace
 from labctl.errors import ExitCode
@@ -57,13 +57,13 @@ def list_images(as_json: bool) -> int:
         click.echo(_("no image is built yet"))
         click.echo(_("Try: {hint}").format(hint="labctl image build debian-13"), err=True)
         return ExitCode.DONE
-    table = show.open_table()
+    table = open_table()
     for heading in (_("Image"), _("Digest"), _("Size"), _("Built"), _("Packages")):
         table.add_column(heading)
     for found in images:
         size = _("{memory} MiB").format(memory=round(found.size / 2**20))
         table.add_row(found.label, found.digest[:12], size, found.built, ", ".join(found.packages) or "—")
-    show.console().print(table)
+    console().print(table)
     return ExitCode.DONE
 
 

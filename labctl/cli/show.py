@@ -8,8 +8,7 @@ from rich.markup import escape
 from labctl.checks.model import Outcome, Result
 from labctl.classroom.capacity import Forecast
 from labctl.cli.progress import clock
-from labctl.cli.table import console as console  # noqa: PLC0414  mypy exports only what is named so
-from labctl.cli.table import open_table as open_table  # noqa: PLC0414  the same
+from labctl.cli.table import console, open_table
 from labctl.errors import ExitCode, LabctlError
 from labctl.language import _, ngettext
 from labctl.plan.model import ActionKind, Plan, Reason
@@ -91,7 +90,7 @@ def print_class(plans: Sequence[Plan], new: Sequence[Plan], built: bool, fits: F
 
 def print_failure(subject: str, error: LabctlError, otherwise: str = "") -> None:
     """Print on stderr what failed and the command that helps; `otherwise` is for an error that names none."""
-    click.secho(f"✘ {subject}: {error.message}", err=True, fg="red")
+    click.secho(_("✘ {subject}: {message}").format(subject=subject, message=error.message), err=True, fg="red")
     if error.hint or otherwise:
         click.echo("  " + _("Try: {hint}").format(hint=error.hint or otherwise), err=True)
 

@@ -128,7 +128,11 @@ class Ascent:
             self.place.machines.define_domain(xml)
 
     def clone_machines(self) -> None:
-        """Make clones that wait, let all nodes of the lab run on together, then give each what is its own."""
+        """Make clones that wait, let all nodes of the lab run on together, then give each what is its own.
+
+        Their making is noted as begun until they are through the gate: a disk that a crash left without a machine
+        is a student's work only when nothing here is unfinished.
+        """
         actions = self.plan.actions_of(ActionKind.CLONE_MACHINE)
         golden = self.wish.golden
         if not actions or golden is None:
@@ -138,6 +142,7 @@ class Ascent:
         networks = {network.member: network for network in self.plan.networks}
         pace = self.pace(golden.disk(actions[0].target))
         mould = Mould(self.place, golden, networks, self.plan.folders, pace.accelerator, self.place.delivery())
+        self.place.store.begin(self.plan.lab, [(action.kind, action.target) for action in actions])
         with self.timed(clone_work(len(actions))):
             self.each(actions, "clone", lambda action: self.clone_machine(action, mould))
             for step, act in (("resume", self.resume_machine), ("personalise", self.personalise_machine)):
@@ -147,9 +152,8 @@ class Ascent:
     def clone_machine(self, action: Action, mould: Mould) -> None:
         """Make one clone; say so where its memory cannot be used here and it will boot instead."""
         node = self.plan.node(action.target)
-        with self.intent(action):
-            if not mould.cast(node, self.secrets[node.member]):
-                self.tell(node.member, "clone", Progress.RUNNING, _("its memory does not fit this host: cold boot"))
+        if not mould.cast(node, self.secrets[node.member]):
+            self.tell(node.member, "clone", Progress.RUNNING, _("its memory does not fit this host: cold boot"))
 
     def resume_machine(self, _mould: Mould, factor: float, action: Action) -> None:
         """Let a clone run on, or boot, and wait for its agent."""

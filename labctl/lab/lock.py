@@ -13,6 +13,7 @@ from labctl.errors import Busy
 from labctl.language import _
 from labctl.store import now
 
+NAME_PATIENCE = 0.5  # seconds
 WAIT_STEP = 0.2  # seconds; flock(2) has no time-out of its own
 
 
@@ -52,10 +53,7 @@ def acquire(descriptor: int, path: Path, lab: str, patience: float) -> None:
 
 def busy(path: Path, lab: str) -> Busy:
     """Return the error that says who works on the lab, since when, and the process id."""
-    try:
-        holder = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        holder = {}
+    holder = read_holder(path)
     text = _('another run works on the lab "{lab}": "{verb}" by {who} since {since} (pid {pid})')
     unknown = "?"
     return Busy(
@@ -65,6 +63,19 @@ def busy(path: Path, lab: str) -> Busy:
         ),
         hint=f"labctl status {lab}",
     )  # fmt: skip
+
+
+def read_holder(path: Path) -> dict[str, object]:
+    """Return who holds a lock; the holder writes it a moment after the lock is its own."""
+    until = time.monotonic() + NAME_PATIENCE
+    while True:
+        try:
+            holder = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            holder = {}
+        if holder or time.monotonic() > until:
+            return dict(holder)
+        time.sleep(NAME_PATIENCE / 10)
 
 
 def is_held(home: Path, lab: str) -> bool:

@@ -75,6 +75,22 @@ class Halt(Fault):
             time.sleep(0.01)
 
 
+FRESH = "clone"  # what the disk of a clone holds until somebody writes there
+PERSONAL = "a clone that knows its owner"
+
+
+def disk_of(xml: str) -> Path:
+    """Return the disk of a machine."""
+    (source,) = ElementTree.fromstring(xml).findall("devices/disk[@device='disk']/source")
+    return Path(source.get("file", ""))
+
+
+def read_disk(xml: str) -> str:
+    """Return what is on the disk of a machine."""
+    disk = disk_of(xml)
+    return disk.read_text(errors="replace") if disk.exists() else ""
+
+
 class World:
     """Domains and networks that outlive a run, as libvirt's do; in a folder, they outlive the process too."""
 
@@ -134,6 +150,8 @@ class Machines:
         name = root.findtext("name", "")
         self.own_or_new(self.world.domains.get(name), xml)
         self.world.xml[name] = xml
+        if read_disk(xml) == FRESH:
+            self.world.personal.discard(name)
         self.world.domains[name] = SeenDomain(name, root.findtext("uuid", ""), DomainState.STOPPED, tag=parse_tag(xml))
         self.fault.count()
 
@@ -148,7 +166,6 @@ class Machines:
         self.own(self.world.domains.get(name), lab)
         self.world.domains.pop(name, None)
         self.world.memory.pop(name, None)
-        self.world.personal.discard(name)
         self.fault.count()
 
     def mark_configured(self, name: str, lab: str, configured: str) -> None:
@@ -246,6 +263,8 @@ class Freezer(Machines):
         assert self.world.domains[name].state is DomainState.RUNNING
         if b"ssh_host_ed25519_key" in stdin:
             self.world.personal.add(name)
+            if read_disk(self.world.xml[name]) == FRESH:
+                disk_of(self.world.xml[name]).write_text(PERSONAL)
         self.fault.count()
         return Ended(0, b"")
 
@@ -302,7 +321,7 @@ class Images:
     def create_overlay_on(self, disk: Path, path: Path, size_gib: int) -> None:  # noqa: ARG002
         self.fault.count()
         assert disk.exists()
-        path.write_text("clone")
+        path.write_text(FRESH)
         self.fault.count()
 
 

@@ -19,7 +19,7 @@ from labctl.lab.wish import Pace, Stop
 from labctl.lab.workplace import Workplace
 from labctl.monitor import Silent
 from labctl.plan.observed import DomainState
-from tests.lab.doubles import World, make_place
+from tests.lab.doubles import PERSONAL, World, make_place
 from tests.lab.test_golden import bring, write_overlay_header
 
 LAB = "small-alice"
@@ -172,7 +172,7 @@ def test_a_reset_leaves_checkpoints_alone_and_down_takes_them_along(tmp_path: Pa
     world, place = begin(tmp_path)
     save_checkpoint(keeper(place), "one")
     assert bring(place, "alice", reset=NODES)[0].ready
-    assert disks(place) == ["clone", "clone"]
+    assert disks(place) == [PERSONAL, PERSONAL]
     restore_checkpoint(keeper(place), "one")
     assert (memories(world), disks(place)) == (step("step 1"), step("step 1"))
     take_down(place, LAB, Silent())

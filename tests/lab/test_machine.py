@@ -117,8 +117,8 @@ class Class(RuleBasedStateMachine):
 
     @rule(owner=owners, node=nodes)
     def undefine_machine(self, owner: str, node: str) -> None:
+        """Take the machine from libvirt; its disk stays, and with it what makes the machine its owner's."""
         self.world.domains.pop(f"small-{owner}.{node}", None)
-        self.world.personal.discard(f"small-{owner}.{node}")
 
     @rule(owner=owners, network=st.sampled_from(["lan", "mgmt"]), stopped=st.booleans())
     def lose_network(self, owner: str, network: str, stopped: bool) -> None:
@@ -131,6 +131,7 @@ class Class(RuleBasedStateMachine):
     @rule(owner=owners, node=nodes)
     def delete_disk(self, owner: str, node: str) -> None:
         make_place(self.home, self.world).folders(f"small-{owner}").disk(node).unlink(missing_ok=True)
+        self.world.personal.discard(f"small-{owner}.{node}")
 
     @rule(number=st.integers(0, 3))
     def add_foreign(self, number: int) -> None:
