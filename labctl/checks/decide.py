@@ -7,7 +7,8 @@ from typing import Any
 from labctl.checks.model import Outcome, Question, Reply, Result, Verdict
 from labctl.checks.questions import MARK
 from labctl.language import _
-from labctl.topology.model import Check, Command, Dns, File, Http, Ping, ServiceUnit, Tcp
+from labctl.topology.model import Check
+from labctl.topology.probes import Command, Dns, File, Http, Ping, ServiceUnit, Tcp
 
 SHOWN = 2000  # characters of output kept as evidence
 

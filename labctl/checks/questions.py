@@ -9,7 +9,8 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from labctl.checks.model import Question
-from labctl.topology.model import Check, Command, Dns, File, Http, Ping, RecordType, ServiceUnit, Tcp
+from labctl.topology.model import Check
+from labctl.topology.probes import Command, Dns, File, Http, Ping, RecordType, ServiceUnit, Tcp
 
 AGENT = Path(__file__).with_name("agent.py")
 CONNECT_TIMEOUT = 5  # seconds; three SYNs (RFC 6298: sent at 0, 1 and 3 s), so that one lost packet decides nothing

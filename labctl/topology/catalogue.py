@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, Valid
 
 from labctl.competencies import load_competencies
 from labctl.language import _
-from labctl.topology.model import PACKAGE_PATTERN, CompetencyId, Line, ServiceName, Text
 from labctl.topology.problems import Finding, ProblemsFound, Steps, nearest, quoted
 from labctl.topology.shapes import as_json, shape_findings
 from labctl.topology.tree import Tree, read_tree
+from labctl.topology.values import PACKAGE_PATTERN, CompetencyId, Line, ServiceName, Text
 
 
 @dataclass(frozen=True)

@@ -7,26 +7,11 @@ from pydantic.fields import FieldInfo
 
 from labctl.language import N_, _, current_language
 from labctl.topology.catalogue import Catalogue, Parameter, Service
-from labctl.topology.model import (
-    Check,
-    Command,
-    Dns,
-    File,
-    Http,
-    Interface,
-    Internet,
-    Model,
-    Node,
-    Ping,
-    Route,
-    Segment,
-    ServiceUnit,
-    Tcp,
-    Text,
-    Topology,
-)
+from labctl.topology.model import Check, Interface, Internet, Node, Route, Segment, Topology
 from labctl.topology.parameters import type_name
+from labctl.topology.probes import Command, Dns, File, Http, Ping, ServiceUnit, Tcp
 from labctl.topology.shapes import expectation, field_shape, shape_of
+from labctl.topology.values import Model, Text
 
 EXAMPLE = """\
 # yaml-language-server: $schema=topology.schema.json

@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from labctl.topology.model import NAME_PATTERN, Check, Network, Node, Topology
+from labctl.topology.model import Check, Network, Node, Topology
 from labctl.topology.shapes import as_json
+from labctl.topology.values import NAME_PATTERN
 
 NETWORK: TypeAdapter[Any] = TypeAdapter(Network)
 NODE: TypeAdapter[Node] = TypeAdapter(Node)

@@ -14,8 +14,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from labctl.language import _, ngettext
-from labctl.topology.model import PATTERNS
 from labctl.topology.problems import Finding, Step, Steps, describe, listing, nearest, quoted
+from labctl.topology.values import PATTERNS
 
 KEY = "[key]"  # how pydantic ends the way to a mapping's key
 

@@ -1,0 +1,61 @@
+"""The values that keys of a topology take: names, texts and their patterns, and what all of its models share."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from labctl.language import N_
+
+NAME_PATTERN = r"^[a-z][a-z0-9-]{0,30}$"
+SERVICE_PATTERN = r"^[a-z][a-z0-9_]{0,30}$"
+# Linux takes at most 15 characters for a link, and the name is given to the guest's interface as it is.
+INTERFACE_PATTERN = r"^[a-z][a-z0-9-]{0,14}$"
+COMPETENCY_PATTERN = r"^B[1-3](\.[1-9]){0,2}$"
+LINE_PATTERN = r"^[^\x00-\x1f\x7f]+$"
+URL_PATTERN = r"^https?://[^\s'\"<>]+$"
+PATH_PATTERN = r"^/[^\x00-\x1f]*$"
+MODE_PATTERN = r"^[0-7]{3,4}$"
+UNIT_PATTERN = r"^[A-Za-z0-9@:._-]+$"
+PACKAGE_PATTERN = r"^[a-z0-9][a-z0-9+.-]{1,80}$"
+VERSION_PATTERN = r"^[0-9A-Za-z.-]{1,20}$"
+
+# What each pattern asks for, as people are told.
+PATTERNS: Mapping[str, str] = {
+    NAME_PATTERN: N_("a name of 1 to 31 small letters, digits and dashes that starts with a letter"),
+    SERVICE_PATTERN: N_("a name of 1 to 31 small letters, digits and underscores that starts with a letter"),
+    INTERFACE_PATTERN: N_("a name of 1 to 15 small letters, digits and dashes that starts with a letter"),
+    COMPETENCY_PATTERN: N_("a competency such as B2.2.1"),
+    LINE_PATTERN: N_("a text of one line"),
+    URL_PATTERN: N_("an address that starts with http:// or https://"),
+    PATH_PATTERN: N_("a path that starts with /"),
+    MODE_PATTERN: N_('permissions in octal, quoted, such as "0640"'),
+    UNIT_PATTERN: N_("the name of a systemd unit"),
+    PACKAGE_PATTERN: N_("a Debian package"),
+    VERSION_PATTERN: N_('a version in quotes, such as "1.0"'),
+}
+
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+ServiceName = Annotated[str, StringConstraints(pattern=SERVICE_PATTERN)]
+InterfaceName = Annotated[str, StringConstraints(pattern=INTERFACE_PATTERN)]
+CompetencyId = Annotated[str, StringConstraints(pattern=COMPETENCY_PATTERN)]
+Sentence = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
+Line = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=LINE_PATTERN)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Model(BaseModel):
+    """What all models share: unknown keys are refused and nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Text(Model):
+    """A text for people, in both languages."""
+
+    en: Sentence = Field(description=N_("in English"))
+    fr: Sentence = Field(description=N_("in French"))
+
+    def pick(self, language: str) -> str:
+        """Return the text in "fr" or "en"."""
+        return self.fr if language == "fr" else self.en
