@@ -29,6 +29,7 @@ from labctl.topology.network_probes import (
 )
 
 DHCP_TIMEOUT = 9  # seconds for three questions
+TRACE_TIMEOUT = 6  # seconds for two questions; a neighbour that is not there is given up after three
 EXTRA_HOPS = 4  # looked for beyond the expected ones
 STOPPED = {"refused", "silent"}
 
@@ -84,7 +85,7 @@ def judge_udp(probe: Udp, reply: Reply) -> Verdict:
 def ask_traceroute(probe: Traceroute) -> Asked:
     """ICMP echoes with a growing TTL: the agent sends them itself, so that no program must be installed."""
     hops = len(probe.via) + EXTRA_HOPS
-    task: Task = {"do": "trace", "host": probe.to, "hops": hops, "timeout": 2 * CONNECT_TIMEOUT}
+    task: Task = {"do": "trace", "host": probe.to, "hops": hops, "timeout": TRACE_TIMEOUT}
     return Asked(task, f"traceroute -n -I -m {hops} {shlex.quote(probe.to)}")
 
 

@@ -1,5 +1,6 @@
 """What a broken or hostile node answers: floods, hangs, binary, lies; none of it decides, or stops the others."""
 
+import ast
 import json
 import subprocess
 import sys
@@ -129,6 +130,7 @@ def test_a_made_up_success_without_the_facts_is_not_believed() -> None:
 def test_every_task_of_the_agent_is_where_it_is_looked_for() -> None:
     together = "\n".join(source(name) for name in TASKS)
     assert "labctl.checks" not in together
+    ast.parse(together, feature_version=(3, 9))
     names = [line.split("(")[0] for line in together.splitlines() if line.startswith("def ")]
     assert len(names) == len(set(names)), "all files of the agent share one namespace"
     for name, tasks in TASKS.items():

@@ -1,10 +1,12 @@
 """What students are shown: titles and states, the first sentence of what fails, hints step by step, and no answer."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from labctl.checks.model import Outcome, Result
+from labctl.cli.show import seen_text
 from labctl.cli.student_view import first_step, print_student_view, student_dict
 from tests.checks.asking import make
 
@@ -59,3 +61,11 @@ def test_what_passes_needs_no_hint() -> None:
 )
 def test_the_first_step_is_the_first_sentence(text: str, first: str) -> None:
     assert first_step(text) == first
+
+
+def test_a_check_for_after_a_reboot_says_when_it_was_run_without_one() -> None:
+    check = outcome(Result.PASSED, after_reboot=True)
+    assert seen_text(check) == "status 502 — not tested after a reboot"
+    assert (check.to_dict("en")["after_reboot"], check.to_dict("en")["rebooted"]) == (True, False)
+    assert seen_text(replace(check, rebooted=True)) == "status 502"
+    assert seen_text(outcome(Result.PASSED)) == "status 502"
