@@ -28,7 +28,7 @@ from labctl.topology.network_probes import (
     Vpn,
 )
 
-DHCP_TIMEOUT = 9  # seconds for three questions
+DHCP_TIMEOUT = 6  # seconds for three questions
 TRACE_TIMEOUT = 6  # seconds for two questions; a neighbour that is not there is given up after three
 EXTRA_HOPS = 4  # looked for beyond the expected ones
 STOPPED = {"refused", "silent"}

@@ -17,6 +17,7 @@ from tests.checks.asking import outcome, outcomes
 from tests.checks.test_network import answering, decided
 
 DAYS = 30
+KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 NAME = "www.lab.example"
 
 
@@ -26,7 +27,7 @@ def openssl(folder: Path, *words: str) -> None:
 
 def issue(folder: Path, name: str, days: int, names: str) -> None:
     """Make NAME.pem, a certificate of the folder's authority, with its key in NAME.key."""
-    openssl(folder, "req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", "x.csr", "-subj", "/CN=x")
+    openssl(folder, "req", *KEY, "-keyout", f"{name}.key", "-out", "x.csr", "-subj", "/CN=x")
     (folder / "x.ext").write_text(f"subjectAltName={names}\n")
     openssl(
         folder, "x509", "-req", "-in", "x.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-days", str(days),
@@ -39,7 +40,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an authority, a good certificate, one for another name and one that lasts two days."""
     folder = tmp_path_factory.mktemp("authority")
     openssl(
-        folder, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem",
+        folder, "req", "-x509", *KEY, "-keyout", "ca.key", "-out", "ca.pem",
         "-days", "100", "-subj", "/CN=Lab authority",
     )  # fmt: skip
     issue(folder, "good", DAYS, f"DNS:{NAME}")
