@@ -231,6 +231,8 @@ def cells(one: Coverage, view: View) -> Iterator[str]:
         return
     word = {Extent.GAP: _("gap"), Extent.ANNOUNCED: _("no check")}.get(one.extent, "")
     if view.named:
+        if word and len(view.labs) > 1 and one.labs:
+            word = f"{', '.join(one.labs)}: {word}"
         yield names_cell(one.checks, view) or (f"[{style}]{word}[/]" if word else "–")
         yield names_cell(one.faults, view) or ("" if word else "–")
     else:
