@@ -72,6 +72,16 @@ class StoredOutcome:
 
 
 @dataclass(frozen=True)
+class KeptOutcome:
+    """The last result of one check with its evidence, as `Outcome.to_dict` wrote it."""
+
+    check: str
+    result: str
+    at: str
+    evidence: "JsonValue"
+
+
+@dataclass(frozen=True)
 class StoredEvent:
     """One line of a lab's history."""
 
@@ -213,6 +223,16 @@ class Store(Database):
                 'SELECT lab, "check", result, at FROM outcome ORDER BY rowid'
             ):
                 found.setdefault(lab, []).append(StoredOutcome(check, result, at))
+        return {lab: tuple(outcomes) for lab, outcomes in found.items()}
+
+    def kept_outcomes(self, labs: Collection[str]) -> dict[str, tuple[KeptOutcome, ...]]:
+        """Return the last results of some labs with their evidence, by lab; one that was never checked is left out."""
+        found: dict[str, list[KeptOutcome]] = {}
+        query = 'SELECT "check", result, at, evidence FROM outcome WHERE lab = ? ORDER BY rowid'
+        with self.transaction(reading=True) as connection:
+            for lab in dict.fromkeys(labs):
+                for check, result, at, evidence in connection.execute(query, (lab,)):
+                    found.setdefault(lab, []).append(KeptOutcome(check, result, at, json.loads(evidence)))
         return {lab: tuple(outcomes) for lab, outcomes in found.items()}
 
     def add_timing(self, what: str, seconds: float) -> None:

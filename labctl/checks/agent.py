@@ -1,6 +1,7 @@
 """Runs on a guest, sent over SSH: performs tasks given as JSON and prints their raw results as JSON.
 
-It only uses the standard library of Python 3.9 and later, decides nothing, and caps what it keeps.
+It only uses the standard library of Python 3.9 and later, decides nothing, and caps what it keeps. The modules
+`agent_…` beside it hold more tasks; those that are needed are put below this one, in one namespace.
 """
 
 import json
@@ -10,30 +11,61 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 LIMIT = 65536  # bytes kept of each output
-WORKERS = 6
+BUDGET = 900_000  # bytes of all that is printed, less than what is read at the other end
+WORKERS = 8
+ROUND = 130  # seconds for all tasks; what has not ended then is given up, the others are told
+SECRET_FILE = "labctl:secret-file"  # noqa: S105  no secret: it stands among the arguments where the path of a file with the secret goes
+ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+
+children: set[int] = set()
 
 
 def run(task: dict[str, Any]) -> dict[str, Any]:
-    """Run a program without a shell."""
+    """Run a program without a shell. Secrets reach it by `stdin` or by a file, never by its arguments."""
+    if "secret" not in task:
+        return run_program(task["argv"], task)
+    with tempfile.NamedTemporaryFile("w", prefix="labctl-") as secret:  # only its owner reads it
+        secret.write(task["secret"])
+        secret.flush()
+        return run_program([secret.name if word == SECRET_FILE else word for word in task["argv"]], task)
+
+
+def run_program(argv: list[str], task: dict[str, Any]) -> dict[str, Any]:
+    """Run a program to its end, or to its time-out with all that it started."""
     child = subprocess.Popen(
-        task["argv"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root"}, start_new_session=True,
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        env={**ENVIRONMENT, "HOME": "/root", **task.get("environment", {})},
     )  # fmt: skip
-    with ThreadPoolExecutor(2) as readers:
-        kept = [readers.submit(read_capped, stream) for stream in (child.stdout, child.stderr)]
+    children.add(child.pid)
+    with ThreadPoolExecutor(3) as streams:
+        streams.submit(feed, child, task.get("stdin", ""))
+        kept = [streams.submit(read_capped, stream) for stream in (child.stdout, child.stderr)]
         try:
             code = child.wait(task["timeout"])
         except subprocess.TimeoutExpired:
             os.killpg(child.pid, 9)
             child.wait()
             return {"error": "timeout"}
+        finally:
+            children.discard(child.pid)
         out, err = (reader.result() for reader in kept)
     return {"code": code, "out": out, "err": err}
+
+
+def feed(child: Any, text: str) -> None:
+    """Give a program its standard input and close it."""
+    try:
+        child.stdin.write(text.encode())
+        child.stdin.close()
+    except OSError:
+        pass  # it ended without reading
 
 
 def read_capped(stream: Any) -> str:
@@ -59,7 +91,7 @@ def file(task: dict[str, Any]) -> dict[str, Any]:
     """Read a file's owner, mode and beginning. Code 1: it does not exist."""
     try:
         facts = os.stat(task["path"])
-    except FileNotFoundError as exc:
+    except (FileNotFoundError, NotADirectoryError) as exc:
         return {"code": 1, "err": str(exc)}
     try:
         owner = pwd.getpwuid(facts.st_uid).pw_name
@@ -72,11 +104,11 @@ def file(task: dict[str, Any]) -> dict[str, Any]:
     return {"code": 0, "out": json.dumps({"owner": owner, "mode": f"{facts.st_mode & 0o7777:04o}", "content": content})}
 
 
-def perform(task: dict[str, Any]) -> dict[str, Any]:
+def perform(task: dict[str, Any], functions: dict[str, Any]) -> dict[str, Any]:
     """Do one task; every trouble becomes a result."""
     start = time.monotonic()
     try:
-        result: dict[str, Any] = {"run": run, "tcp": tcp, "file": file}[task["do"]](task)
+        result: dict[str, Any] = functions[task["do"]](task)
     except FileNotFoundError as exc:
         result = {"error": "not installed: " + str(exc.filename)}
     except Exception as exc:  # a node may be broken in any way, and that is evidence
@@ -85,7 +117,43 @@ def perform(task: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def main(tasks: list[dict[str, Any]]) -> None:
-    """Perform the tasks side by side and print their results in the same order."""
-    with ThreadPoolExecutor(WORKERS) as workers:
-        json.dump(list(workers.map(perform, tasks)), sys.stdout)
+def encode(results: list[dict[str, Any]]) -> str:
+    """Return the results as JSON within the budget: one task that floods costs only its own evidence."""
+    limit = LIMIT
+    while True:
+        text = json.dumps(
+            [
+                {key: value[:limit] if isinstance(value, str) else value for key, value in result.items()}
+                for result in results
+            ]
+        )
+        if len(text) <= BUDGET or limit < 128:  # noqa: PLR2004  no error is longer, and there are not that many tasks
+            return text
+        limit //= 2
+
+
+def main(functions: list[Any], tasks: list[dict[str, Any]], seconds: float = ROUND) -> None:
+    """Perform the tasks side by side, print their results in the same order, and end whatever still hangs."""
+    known = {function.__name__: function for function in functions}
+    results: list[dict[str, Any]] = [{"error": "timeout", "seconds": seconds} for _task in tasks]
+    waiting = list(enumerate(tasks))
+
+    def work() -> None:
+        while waiting:
+            try:
+                position, task = waiting.pop(0)
+            except IndexError:
+                return  # another thread took the last one
+            results[position] = perform(task, known)
+
+    until = time.monotonic() + seconds
+    threads = [threading.Thread(target=work, daemon=True) for _number in range(min(WORKERS, len(tasks)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    sys.stdout.write(encode(list(results)))
+    sys.stdout.flush()
+    for child in list(children):
+        os.killpg(child, 9)
+    os._exit(0)  # a thread that hangs in the kernel would keep the process

@@ -1,12 +1,14 @@
 """What checking passes around: a question for a node, the raw reply, and the outcome that follows from it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pydantic import JsonValue
 
 from labctl.topology.model import Check
+
+Task = Mapping[str, JsonValue]  # what a node does, in the agent's format
 
 
 class Result(StrEnum):
@@ -19,35 +21,50 @@ class Result(StrEnum):
 
 @dataclass(frozen=True)
 class Question:
-    """What a node does for one check; `task` is in the agent's format, `command` is what a person would type."""
+    """What a node does for one check; `command` is what a person would type.
+
+    `then` has what other nodes do afterwards, by node; the node "" is the one that was asked.
+    """
 
     check: str
-    task: Mapping[str, JsonValue]
+    task: Task
     command: str
+    then: Mapping[str, Task] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back. `error` says why there is no answer; output is capped and untrusted."""
+    """What came back. `error` says why there is no answer; output is capped and untrusted.
+
+    `then` has what came back from those who were asked afterwards.
+    """
 
     code: int = 0
     out: str = ""
     err: str = ""
     seconds: float = 0.0
     error: str = ""
+    then: Mapping[str, "Reply"] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a probe showed: True it succeeded, False it surely did not, None it says nothing; and what was seen."""
+    """What a probe showed: True it succeeded, False it surely did not, None it says nothing; and what was seen.
+
+    `proof` is False where it did not succeed because nothing answered: a dead server has not refused anything.
+    """
 
     success: bool | None
     seen: str
+    proof: bool = True
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of one check with its evidence. `seen` is what was observed, in the reader's language."""
+    """The result of one check with its evidence. `seen` is what was observed, in the reader's language.
+
+    `rebooted` says that the nodes it is about were rebooted just before, as a check with `after_reboot` wants.
+    """
 
     check: Check
     result: Result
@@ -55,6 +72,7 @@ class Outcome:
     command: str
     output: str
     seconds: float
+    rebooted: bool = False
 
     def to_dict(self, language: str) -> dict[str, JsonValue]:
         """Return the outcome as `--json` shows it; keys are stable."""
@@ -65,6 +83,8 @@ class Outcome:
             "competency": self.check.competency,
             "points": self.check.points,
             "negative": self.check.negative,
+            "after_reboot": self.check.after_reboot,
+            "rebooted": self.rebooted,
             "result": str(self.result),
             "text": self.text(language),
             "seen": self.seen,

@@ -14,11 +14,14 @@ from labctl.cli.labs import LABS, choose_nodes
 from labctl.cli.planning import JSON
 from labctl.cli.progress import choose_display
 from labctl.cli.selection import CLASS, STUDENT, TOPOLOGY, require_labs, select_labs
+from labctl.cli.student_view import print_student_view, student_dict
 from labctl.cli.typed import printable
 from labctl.cli.workplace import complete_labs, open_workplace
-from labctl.errors import ExitCode
+from labctl.errors import ExitCode, LabctlError
 from labctl.lab.checking import SshProber, run_checks
 from labctl.lab.configure import configure_again
+from labctl.lab.lock import hold_lab, who
+from labctl.lab.rebooting import Rebooting, concerned_nodes, run_rebooted_checks
 from labctl.lab.workplace import Workplace
 from labctl.language import _, current_language
 from labctl.monitor import Monitor
@@ -36,29 +39,45 @@ LABS_AT_ONCE = 4
     "--node", metavar=_("NAMES"), default="", help=_("Only the checks that start from these machines, with commas.")
 )
 @click.option("--id", "ids", metavar=_("NAMES"), default="", help=_("Only these checks, with commas."))
+@click.option(
+    "--after-reboot", is_flag=True, help=_("Reboot machines first, and only run the checks meant for after it.")
+)
+@click.option("--student-view", is_flag=True, help=_("Show neither commands, nor output, nor what is expected."))
+@click.option(
+    "--hint",
+    type=click.IntRange(1, 10),
+    default=None,
+    metavar="N",
+    help=_("With the first N hints; shows the student's view."),
+)
 @JSON
-def check(
-    labs: Sequence[str], roster: Path | None, student: str, topology: str, node: str, ids: str, as_json: bool
-) -> int:
+def check(  # noqa: PLR0913, PLR0917  one parameter for each option of the command line
+    labs: Sequence[str], roster: Path | None, student: str, topology: str, node: str, ids: str,
+    after_reboot: bool, student_view: bool, hint: int | None, as_json: bool,
+) -> int:  # fmt: skip
     with open_workplace() as place:
         wanted = require_labs(select_labs(place, labs, roster, student, topology))
         chosen = {lab: choose_checks(place.load_lab(lab), node, ids) for lab in wanted}
+        run = check_after_reboot if after_reboot else check_lab
         title = _("checks of {lab}").format(lab=", ".join(wanted))
         with choose_display(title, as_json=False) as display, ThreadPoolExecutor(LABS_AT_ONCE) as workers:
             several = len(wanted) > 1
             asked = {
-                lab: workers.submit(check_lab, place, lab, checks, ForOwner(lab, display) if several else display)
+                lab: workers.submit(run, place, lab, checks, ForOwner(lab, display) if several else display)
                 for lab, checks in chosen.items()
             }
             outcomes = {lab: done.result() for lab, done in asked.items()}
     language = current_language()
+    for_students = student_view or hint is not None
     for lab, found in outcomes.items():
         if as_json:
-            document = {"version": 1, "lab": lab, "checks": [outcome.to_dict(language) for outcome in found]}
-            click.echo(json.dumps(document, ensure_ascii=False))
+            rows = [student_dict(one, language, hint or 0) if for_students else one.to_dict(language) for one in found]
+            click.echo(json.dumps({"version": 1, "lab": lab, "checks": rows}, ensure_ascii=False))
+        elif for_students:
+            print_student_view(lab, found, language, hint or 0)
         elif not several:
             show.print_checks(lab, found, language)
-    if several and not as_json:
+    if several and not as_json and not for_students:
         show.print_check_grid(outcomes)
     return show.check_code([outcome for found in outcomes.values() for outcome in found])
 
@@ -69,6 +88,23 @@ def check_lab(place: Workplace, lab: str, checks: Sequence[Check], monitor: Moni
     outcomes = run_checks(checks, SshProber(place.guests, place.logins(lab, topology)), monitor)
     rows = [(found.check.id, str(found.result), found.to_dict("en")) for found in outcomes]
     place.store.save_outcomes(lab, rows, whole=len(checks) == len(topology.checks))
+    return outcomes
+
+
+def check_after_reboot(place: Workplace, lab: str, checks: Sequence[Check], monitor: Monitor) -> tuple[Outcome, ...]:
+    """Reboot machines of one lab, run the checks meant for after that, and keep their outcomes. Raises Busy."""
+    topology = place.load_lab(lab)
+    wanted = [one for one in checks if one.after_reboot]
+    if not wanted:
+        text = _("{lab}: no check is meant for after a reboot")
+        raise LabctlError(text.format(lab=lab), hint=f"labctl check {lab}")
+    logins = place.logins(lab, topology)
+    with hold_lab(place.home, lab, "check --after-reboot"):
+        place.store.add_event(lab, who(), "reboot", ", ".join(concerned_nodes(wanted, topology)))
+        rebooting = Rebooting(place.guests, logins, monitor)
+        outcomes = run_rebooted_checks(wanted, topology, rebooting, SshProber(place.guests, logins))
+    rows = [(found.check.id, str(found.result), found.to_dict("en")) for found in outcomes]
+    place.store.save_outcomes(lab, rows, whole=False)
     return outcomes
 
 

@@ -130,7 +130,7 @@ def print_checks(lab: str, outcomes: Sequence[Outcome], language: str) -> None:
         check = outcome.check
         table.add_row(
             check.id, check.origin, escape(check.title.pick(language)),
-            f"[{style}]{sign} {result_name(outcome.result)}[/]", escape(outcome.seen), check.competency,
+            f"[{style}]{sign} {result_name(outcome.result)}[/]", escape(seen_text(outcome)), check.competency,
         )  # fmt: skip
     console().print(table)
     for outcome in outcomes:
@@ -139,6 +139,13 @@ def print_checks(lab: str, outcomes: Sequence[Outcome], language: str) -> None:
             click.echo(f"{sign} {outcome.check.id}: {outcome.text(language) or outcome.seen}")
             click.echo("    " + _("command: {command}").format(command=outcome.command))
     click.echo(count_checks(outcomes))
+
+
+def seen_text(outcome: Outcome) -> str:
+    """Return what was seen, and that it was not seen after a reboot where that is what the check is for."""
+    if outcome.check.after_reboot and not outcome.rebooted:
+        return outcome.seen + " — " + _("not tested after a reboot")
+    return outcome.seen
 
 
 def print_check_grid(outcomes: Mapping[str, Sequence[Outcome]]) -> None:

@@ -1,13 +1,16 @@
 """Asks the nodes of a lab a topology's checks, waits where a check may wait, and gives their outcomes in order."""
 
 import json
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from math import isfinite
+from typing import Any, Protocol
 
 from labctl.checks.decide import decide
+from labctl.checks.lines import printable
 from labctl.checks.model import Outcome, Question, Reply, Result
 from labctl.checks.questions import agent_program, ask
 from labctl.lab.doors import Guests
@@ -48,20 +51,27 @@ class SshProber:
 def parse_replies(answer: Answer, count: int) -> Sequence[Reply]:
     """Return what the agent printed; a guest may print anything, and then nothing was checked."""
     try:
-        items = json.loads(answer.stdout)
-        replies = [
-            Reply(
-                int(item.get("code", 0)), str(item.get("out", "")), str(item.get("err", "")),
-                float(item["seconds"]), str(item.get("error", "")),
-            )
-            for item in items
-        ]  # fmt: skip
-    except (ValueError, TypeError, KeyError, AttributeError):
+        replies = [parse_reply(item) for item in json.loads(answer.stdout)]
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
         replies = []
     if len(replies) != count:
         said = " ".join((answer.stderr or answer.stdout).split())[-200:]
-        return [Reply(error=_("the node gave no usable answer: {said}").format(said=said))] * count
+        return [Reply(error=_("the node gave no usable answer: {said}").format(said=printable(said)))] * count
     return replies
+
+
+def parse_reply(item: Mapping[str, Any]) -> Reply:
+    """Return one reply of the agent. Raises a Python error where it is none."""
+    seconds = float(item["seconds"])
+    if not isfinite(seconds):
+        raise ValueError(seconds)
+    out, err, error = (whole(str(item.get(key, ""))) for key in ("out", "err", "error"))
+    return Reply(int(item.get("code", 0)), out, err, seconds, error)
+
+
+def whole(text: str) -> str:
+    """Return a text that can be written as UTF-8: JSON may hold one half of a surrogate pair."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def run_checks(
@@ -88,8 +98,9 @@ def check_node(
         detail = _("{count} left").format(count=len(open_checks))
         fraction = len(settled) / len(checks)
         monitor.tell(Event(node, STEP, Progress.RUNNING, detail, fraction))
-        questions = [ask(check) for check in open_checks]
-        replies = prober.probe(node, questions)
+        token = secrets.token_hex(6)
+        questions = [ask(check, token) for check in open_checks]
+        replies = ask_afterwards(node, questions, prober.probe(node, questions), prober)
         waiting = []
         for check, question, reply in zip(open_checks, questions, replies, strict=True):
             outcome = decide(check, question, reply)
@@ -102,3 +113,22 @@ def check_node(
     bad = [outcome for outcome in settled.values() if outcome.result is not Result.PASSED]
     monitor.tell(Event(node, STEP, Progress.FAILED if bad else Progress.DONE, "", 1.0))
     return list(settled.values())
+
+
+def ask_afterwards(
+    node: str, questions: Sequence[Question], replies: Sequence[Reply], prober: Prober
+) -> Sequence[Reply]:
+    """Return the replies with those of the nodes that are asked after them; each is asked once for all questions."""
+    wanted: dict[str, list[tuple[int, str, Question]]] = {}
+    for position, (question, reply) in enumerate(zip(questions, replies, strict=True)):
+        for other, task in () if reply.error else question.then.items():
+            later = Question(question.check, task, question.command)
+            wanted.setdefault(other or node, []).append((position, other, later))
+    found: dict[int, dict[str, Reply]] = {}
+    for other, asked in wanted.items():
+        answers = prober.probe(other, [question for _position, _key, question in asked])
+        for (position, key, _question), answer in zip(asked, answers, strict=True):
+            found.setdefault(position, {})[key] = answer
+    return [
+        replace(reply, then=found[position]) if position in found else reply for position, reply in enumerate(replies)
+    ]

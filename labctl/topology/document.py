@@ -7,10 +7,14 @@ from pydantic.fields import FieldInfo
 
 from labctl.language import N_, _, current_language
 from labctl.topology.catalogue import Catalogue, Parameter, Service
+from labctl.topology.directory_probes import Group, Kerberos, Ldap, ShareRight, Smb, User
+from labctl.topology.message_probes import Alert, Imap, Log, Smtp
 from labctl.topology.model import Check, Interface, Internet, Node, Route, Segment, Topology
+from labctl.topology.name_probes import Certificate, Dns, Http, Snmp, ZoneTransfer
+from labctl.topology.network_probes import Alive, Allowed, Denied, Dhcp, Flow, Ntp, Ping, Tcp, Traceroute, Udp, Vpn
 from labctl.topology.parameters import type_name
-from labctl.topology.probes import Command, Dns, File, Http, Ping, ServiceUnit, Tcp
 from labctl.topology.shapes import expectation, field_shape, shape_of
+from labctl.topology.system_probes import Backup, Command, File, Package, ServiceUnit
 from labctl.topology.values import Model, Text
 
 EXAMPLE = """\
@@ -80,11 +84,35 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     (N_("A check"), Check),
     (N_("Probe `ping`: an ICMP echo is answered"), Ping),
     (N_("Probe `tcp`: a connection opens"), Tcp),
+    (N_("Probe `udp`: a datagram is answered"), Udp),
+    (N_("Probe `traceroute`: packets take the expected way"), Traceroute),
+    (N_("Probe `flow`: a flow matrix"), Flow),
+    (N_("A flow that must pass"), Allowed),
+    (N_("A flow that must be stopped"), Denied),
+    (N_("What shows that the target of a stopped flow lives"), Alive),
+    (N_("Probe `vpn`: a tunnel is up"), Vpn),
+    (N_("Probe `dhcp`: a server offers an address"), Dhcp),
+    (N_("Probe `ntp`: the clock is right"), Ntp),
     (N_("Probe `http`: a page answers"), Http),
     (N_("Probe `dns`: a server gives an answer"), Dns),
+    (N_("Probe `zone_transfer`: a server gives a whole zone"), ZoneTransfer),
+    (N_("Probe `certificate`: a certificate is trusted and lasts"), Certificate),
+    (N_("Probe `snmp`: an equipment gives a value"), Snmp),
+    (N_("Probe `ldap`: a directory gives entries"), Ldap),
+    (N_("Probe `kerberos`: a ticket is given"), Kerberos),
+    (N_("Probe `smb`: a rights matrix"), Smb),
+    (N_("A field of a rights matrix"), ShareRight),
+    (N_("Probe `user`: an account exists"), User),
+    (N_("Probe `group`: a group has its members"), Group),
+    (N_("Probe `smtp`: a mail server takes a recipient"), Smtp),
+    (N_("Probe `imap`: a mailbox opens"), Imap),
+    (N_("Probe `alert`: an alert arrives"), Alert),
+    (N_("Probe `log`: a line arrives on another node"), Log),
     (N_("Probe `command`: a program ends as expected"), Command),
     (N_("Probe `file`: a file is as expected"), File),
     (N_("Probe `service`: a systemd unit runs"), ServiceUnit),
+    (N_("Probe `package`: a package is installed"), Package),
+    (N_("Probe `backup`: what is restored is the same as its source"), Backup),
 )
 
 

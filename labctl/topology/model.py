@@ -83,8 +83,14 @@ class Check(Model):
     wait: int = Field(default=0, ge=0, le=600, description=N_("seconds to go on trying before it counts"))
     points: int = Field(default=1, ge=0, le=100, description=N_("points that it is worth"))
     competency: CompetencyId = Field(description=N_("the competency that it shows"))
+    after_reboot: bool = Field(
+        default=False, description=N_("it is worth most after a reboot: `labctl check --after-reboot` makes one first")
+    )
     passed: Text = Field(alias="pass", description=N_("said when it passes"))
     failed: Text = Field(alias="fail", description=N_("said when it fails, with what to look at"))
+    hints: tuple[Text, ...] = Field(
+        default=(), max_length=10, description=N_("help for students, step by step: `labctl check --hint N`")
+    )
 
 
 class Topology(Model):

@@ -11,6 +11,7 @@ from labctl.topology.catalogue import Catalogue, competency_list_findings, unlis
 from labctl.topology.model import Node
 from labctl.topology.parameters import service_findings
 from labctl.topology.parts import Parts, mapping
+from labctl.topology.probe_meaning import probe_findings
 from labctl.topology.problems import Finding, Steps, listing, nearest, plain_key, quoted
 
 MANAGEMENT = "mgmt"  # the network and card that labctl adds to every node
@@ -138,5 +139,6 @@ def check_findings(parts: Parts, catalogue: Catalogue) -> Iterator[Finding]:
         if check.origin not in parts.node_names:
             text = _("a node of this file ({names})")
             yield unknown((*steps, "from"), text, check.origin, parts.node_names)
+        yield from probe_findings(check.probe, check.origin, (*steps, "probe"), parts)
         if check.competency not in catalogue.competencies:
             yield unknown_competency((*steps, "competency"), check.competency, catalogue)

@@ -19,6 +19,12 @@ MODE_PATTERN = r"^[0-7]{3,4}$"
 UNIT_PATTERN = r"^[A-Za-z0-9@:._-]+$"
 PACKAGE_PATTERN = r"^[a-z0-9][a-z0-9+.-]{1,80}$"
 VERSION_PATTERN = r"^[0-9A-Za-z.-]{1,20}$"
+# A directory puts its name before a backslash or after an at sign, and its groups have spaces in their names.
+ACCOUNT_PATTERN = r"^[^\x00-\x1f\x7f:,/-][^\x00-\x1f\x7f:,/]{0,63}$"
+SHARE_PATTERN = r"^[^\x00-\x1f\x7f/\\:*?<>|;,=+\[\]\"-][^\x00-\x1f\x7f/\\:*?<>|;,=+\[\]\"]{0,79}$"
+OID_PATTERN = r"^[0-2](\.[0-9]{1,10}){1,60}$"
+LINK_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$"
+FACILITY_PATTERN = r"^[a-z0-9]{2,10}\.[a-z]{3,7}$"
 
 # What each pattern asks for, as people are told.
 PATTERNS: Mapping[str, str] = {
@@ -33,6 +39,11 @@ PATTERNS: Mapping[str, str] = {
     UNIT_PATTERN: N_("the name of a systemd unit"),
     PACKAGE_PATTERN: N_("a Debian package"),
     VERSION_PATTERN: N_('a version in quotes, such as "1.0"'),
+    ACCOUNT_PATTERN: N_("the name of an account or a group"),
+    SHARE_PATTERN: N_("the name of a share"),
+    OID_PATTERN: N_("an OID in digits, such as 1.3.6.1.2.1.1.5.0"),
+    LINK_PATTERN: N_("the name of an interface or a connection"),
+    FACILITY_PATTERN: N_("a facility and a level, such as user.notice"),
 }
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]

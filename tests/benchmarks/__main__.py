@@ -16,7 +16,7 @@ import psutil
 
 from labctl.hypervisor.door import Hypervisor
 from labctl.lab.workplace import Workplace
-from tests.benchmarks import boot, clones, commands, image_build, overhead
+from tests.benchmarks import boot, clones, commands, image_build, overhead, report
 
 HOME = Path(os.environ.get("LABCTL_BENCH_HOME", "/var/lib/labctl-bench"))
 GOALS = {
@@ -34,6 +34,7 @@ GOALS = {
     "the same class built cold, of two labs measured, against clones": ("class", "cold_ratio", "≥ 20", 20.0),
     "memory of a further lab against the first, with KSM": ("class", "memory_ratio", "≤ 0.45", 0.45),
     "`labctl status` of 120 machines, seconds": ("overhead", "status_seconds", "≤ 0.5", 0.5),
+    "grid of a class, 24 labs × 40 checks, from the database, seconds": ("report", "grid_seconds", "≤ 1", 1.0),
     "own cost of a machine, 24 × 5, ms": ("overhead", "class_24x5_ms_per_machine", "≤ 15", 15.0),
     "own cost of a machine, 500 × 6, ms": ("overhead", "class_500x6_ms_per_machine", "≤ 15", 15.0),
 }
@@ -45,6 +46,7 @@ def measure_parts() -> dict[str, Callable[[Workplace], Figures]]:
     return {
         "commands": lambda _place: commands.measure(),
         "overhead": lambda _place: overhead.measure(HOME / "overhead"),
+        "report": lambda _place: report.measure(HOME / "report"),
         "image": lambda _place: image_build.measure(HOME / "image-build"),
         "clones": clones.measure_one,
         "class": clones.measure_class,

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from labctl.checks.agent import SECRET_FILE
 from labctl.checks.model import Question
 from labctl.checks.questions import agent_program
 
@@ -67,3 +68,25 @@ def test_a_file_is_read_with_owner_and_mode(tmp_path: Path) -> None:
     present, absent = perform({"do": "file", "path": str(path)}, {"do": "file", "path": "/none"})
     assert json.loads(present["out"]) == {"owner": path.owner(), "mode": "0640", "content": "secret"}
     assert absent["code"] == 1
+
+
+def test_a_secret_reaches_a_program_by_a_file_of_root_alone_that_goes() -> None:
+    show = run("sh", "-c", 'stat -c "%a $0" "$0" && cat "$0"', SECRET_FILE) | {"secret": "Secret-1"}
+    (reply,) = perform(show)
+    mode, path = reply["out"].splitlines()[0].split()
+    assert (mode, reply["out"].splitlines()[1]) == ("600", "Secret-1")
+    assert not Path(path).exists()
+
+
+def test_a_secret_reaches_a_program_by_standard_input() -> None:
+    told, deaf, large = perform(
+        run("cat") | {"stdin": "Secret-1\n"},
+        run("true") | {"stdin": "x" * 1_000_000},
+        run("wc", "-c") | {"stdin": "x" * 500_000},
+    )
+    assert (told["out"], deaf["code"], large["out"].strip()) == ("Secret-1\n", 0, "500000")
+
+
+def test_a_file_that_is_a_folder_of_a_file_does_not_exist() -> None:
+    (reply,) = perform({"do": "file", "path": "/etc/hosts/x"})
+    assert reply["code"] == 1

@@ -7,7 +7,8 @@ import pytest
 
 from labctl.checks.decide import decide
 from labctl.checks.model import Reply, Result
-from labctl.checks.questions import MARK, agent_program, ask
+from labctl.checks.names import MARK
+from labctl.checks.questions import agent_program, ask
 from labctl.topology.model import Check
 
 TEXTS = {"en": "text", "fr": "texte"}
@@ -121,4 +122,4 @@ def test_nothing_in_a_check_becomes_code_of_the_agent() -> None:
     check = make({"type": "command", "run": ["echo", "x", hostile.replace("\n", " ")]})
     program = agent_program([ask(check)]).decode()
     compile(program, "agent", "exec")
-    assert program.rstrip().splitlines()[-1].startswith("main(json.loads(")
+    assert program.rstrip().splitlines()[-1].startswith("main([run], json.loads(")

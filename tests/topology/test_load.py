@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from labctl.errors import InvalidFile
 from labctl.topology.load import find_topology, load_topology
 from labctl.topology.model import Segment
-from labctl.topology.probes import Ping
+from labctl.topology.network_probes import Ping
 from labctl.topology.problems import ProblemsFound
 from tests.topology.known import GOOD, known
 

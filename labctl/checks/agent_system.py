@@ -1,0 +1,180 @@
+"""Tasks of the agent about one machine and its accounts: users, groups, rights on shares, restored files."""
+
+import grp
+import hashlib
+import json
+import os
+import pwd
+import re
+import subprocess
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any
+
+from labctl.checks.agent import ENVIRONMENT, SECRET_FILE, children, run
+
+
+def account(task: dict[str, Any]) -> dict[str, Any]:
+    """Look an account up where the node looks (NSS). Code 1: unknown. `out` has its facts as JSON."""
+    try:
+        found = pwd.getpwnam(task["name"])
+    except KeyError:
+        return {"code": 1, "err": "no such user"}
+    groups = [group_name(number) for number in os.getgrouplist(found.pw_name, found.pw_gid)]
+    facts = {"uid": found.pw_uid, "shell": found.pw_shell, "home": found.pw_dir, "groups": groups}
+    return {"code": 0, "out": json.dumps(facts)}
+
+
+def group_name(number: int) -> str:
+    """Return a group's name, its number where it has none."""
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
+
+
+def group(task: dict[str, Any]) -> dict[str, Any]:
+    """Look a group up. Code 1: unknown. `out` has its members as JSON, with those asked for whose own facts name it."""
+    try:
+        found = grp.getgrnam(task["name"])
+    except KeyError:
+        return {"code": 1, "err": "no such group"}
+    primary = [one.pw_name for one in pwd.getpwall() if one.pw_gid == found.gr_gid]
+    asked = [name for name in task["members"] if belongs(name, found.gr_gid)]
+    return {"code": 0, "out": json.dumps(sorted({*found.gr_mem, *primary, *asked}))}
+
+
+def belongs(name: str, number: int) -> bool:
+    """Tell whether an account is in a group; a directory may not list the members of its groups."""
+    try:
+        return number in os.getgrouplist(name, pwd.getpwnam(name).pw_gid)
+    except KeyError:
+        return False
+
+
+def smb(task: dict[str, Any]) -> dict[str, Any]:
+    """Try each user of a rights matrix; `out` has what listing and writing gave for each row as JSON."""
+    with ThreadPoolExecutor(4) as workers:
+        rows = list(workers.map(lambda row: try_share(task["host"], row, task["timeout"]), task["rows"]))
+    return {"code": 0, "out": json.dumps(rows)}
+
+
+def try_share(host: str, row: dict[str, Any], timeout: float) -> dict[str, str]:
+    """List a share, then put an empty file there and take it away again."""
+    domain, _mark, user = row["user"].rpartition("\\")
+    secret = f"username = {user}\npassword = {row['password']}\n" + (f"domain = {domain}\n" if domain else "")
+    name = "labctl-" + os.urandom(6).hex()
+    folder = ["-D", row["folder"]] if row["folder"] else []
+
+    def ask(command: str) -> str:
+        argv = ["smbclient", f"//{host}/{row['share']}", "-A", SECRET_FILE, *folder, "-c", command]
+        return status(run({"argv": argv, "secret": secret, "timeout": timeout}))
+
+    listed = ask("ls")
+    with tempfile.NamedTemporaryFile(prefix="labctl-") as empty:
+        written = ask(f"put {empty.name} {name}")
+    if written == "ok":
+        ask(f"rm {name}")
+    return {"list": listed, "write": written}
+
+
+def status(said: dict[str, Any]) -> str:
+    """Return "ok", or what Samba calls the error."""
+    if said.get("error"):
+        return str(said["error"])
+    found = re.search("NT_STATUS_[A-Z0-9_]+", said["out"] + said["err"])
+    if found and found.group() != "NT_STATUS_OK":
+        return found.group()
+    return "ok" if said["code"] == 0 else (said["err"].strip() or said["out"].strip() or "?").splitlines()[-1]
+
+
+def digest(task: dict[str, Any]) -> dict[str, Any]:
+    """Return the SHA-256 of a file. Code 1: it cannot be read."""
+    total = hashlib.sha256()
+    try:
+        with open(task["path"], "rb") as stream:
+            for chunk in iter(lambda: stream.read(1 << 20), b""):
+                total.update(chunk)
+    except OSError as exc:
+        return {"code": 1, "err": str(exc)}
+    return {"code": 0, "out": total.hexdigest()}
+
+
+def backup(task: dict[str, Any]) -> dict[str, Any]:
+    """Restore a file from the newest backup into a hash.
+
+    Code 0: `out` has hash and age in seconds (None if unknown) as JSON; 1: no such file or backup; 2: the repository
+    does not open.
+    """
+    if task["tool"] == "plain":
+        found = digest({"path": task["file"]})
+        if found["code"]:
+            return found
+        age = time.time() - os.path.getmtime(task["file"])
+        return {"code": 0, "out": json.dumps({"hash": found["out"], "age": age})}
+    return (borg if task["tool"] == "borg" else restic)(task)
+
+
+def borg(task: dict[str, Any]) -> dict[str, Any]:
+    """Restore from the newest archive of BorgBackup."""
+    environment = {"BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes", "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes"}
+    if task["password_file"]:
+        environment["BORG_PASSPHRASE"] = read_password(task["password_file"])
+    argv = ["borg", "--bypass-lock", "list", "--last", "1", "--json", task["repository"]]
+    said = run({"argv": argv, "environment": environment, "timeout": task["timeout"]})
+    if said.get("code") != 0:
+        return said if said.get("error") else {"code": 2, "err": said["err"]}
+    archives = json.loads(said["out"])["archives"]
+    if not archives:
+        return {"code": 1, "err": "no archive"}
+    name = task["repository"] + "::" + archives[-1]["archive"]
+    argv = ["borg", "--bypass-lock", "extract", "--stdout", name, task["file"].lstrip("/")]
+    return restored(argv, environment, archives[-1]["time"], task["timeout"])
+
+
+def restic(task: dict[str, Any]) -> dict[str, Any]:
+    """Restore from the newest snapshot of restic."""
+    environment = {"RESTIC_REPOSITORY": task["repository"]}
+    if task["password_file"]:
+        environment["RESTIC_PASSWORD_FILE"] = task["password_file"]
+    argv = ["restic", "--no-lock", "snapshots", "--json", "--latest", "1"]
+    said = run({"argv": argv, "environment": environment, "timeout": task["timeout"]})
+    if said.get("code") != 0:
+        return said if said.get("error") else {"code": 2, "err": said["err"]}
+    snapshots = json.loads(said["out"])
+    if not snapshots:
+        return {"code": 1, "err": "no snapshot"}
+    newest = max(snapshots, key=lambda one: str(one["time"]))
+    argv = ["restic", "--no-lock", "dump", newest["id"], task["file"]]
+    return restored(argv, environment, newest["time"], task["timeout"])
+
+
+def read_password(path: str) -> str:
+    """Return the first line of a file with a passphrase."""
+    with open(path, encoding="utf-8") as stream:
+        return stream.readline().rstrip("\n")
+
+
+def restored(argv: list[str], environment: dict[str, str], made: str, timeout: float) -> dict[str, Any]:
+    """Hash what a program writes, however large; `made` is when the backup was made, in ISO 8601."""
+    total = hashlib.sha256()
+    until = time.monotonic() + timeout
+    child = subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
+        env={**ENVIRONMENT, "HOME": "/root", **environment},
+    )  # fmt: skip
+    children.add(child.pid)
+    with child:
+        for chunk in iter(lambda: child.stdout.read(1 << 20), b""):  # type: ignore[union-attr]  # it is a pipe
+            total.update(chunk)
+            if time.monotonic() > until:
+                os.killpg(child.pid, 9)
+                return {"error": "timeout"}
+    children.discard(child.pid)
+    if child.returncode != 0:
+        return {"code": 1, "err": "the newest backup does not hold the file"}
+    when = re.sub(r"\.\d+|Z$", lambda found: "+00:00" if found.group() == "Z" else "", made)
+    age = time.time() - datetime.fromisoformat(when).timestamp()
+    return {"code": 0, "out": json.dumps({"hash": total.hexdigest(), "age": age})}

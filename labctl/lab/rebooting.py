@@ -1,0 +1,121 @@
+"""Reboots nodes of a lab by their own command, and waits until each has come up again under another boot id."""
+
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from labctl.checks.model import Outcome, Result
+from labctl.checks.questions import ask
+from labctl.errors import DeadlineMissed, LabctlError
+from labctl.lab.checking import Prober, run_checks
+from labctl.lab.doors import Guests
+from labctl.language import _
+from labctl.monitor import Event, Monitor, Progress
+from labctl.ssh import Login, Unreachable
+from labctl.topology.model import Check, Topology
+
+STEP = "reboot"
+DEADLINE = 300  # seconds; a machine without hardware acceleration takes up to a minute and a half for a boot
+SERVICES = 120  # seconds for what starts at boot to have started
+ANSWER = 30  # seconds for one question
+PAUSE = 1.0  # seconds between two looks
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
+
+@dataclass(frozen=True)
+class Rebooting:
+    """Reboots nodes over SSH."""
+
+    guests: Guests
+    logins: Mapping[str, Login]
+    monitor: Monitor
+    deadline: float = DEADLINE
+
+    def reboot(self, nodes: Collection[str]) -> dict[str, LabctlError]:
+        """Reboot nodes side by side; return why some did not come up again. Work that was not saved is lost."""
+        with ThreadPoolExecutor(max_workers=max(1, len(nodes))) as workers:
+            work = {node: workers.submit(self.reboot_node, node) for node in nodes}
+            return {node: error for node, done in work.items() if (error := done.result())}
+
+    def reboot_node(self, node: str) -> LabctlError | None:
+        """Reboot one node; return why it did not come up again."""
+        self.monitor.tell(Event(node, STEP, Progress.STARTED))
+        try:
+            before = self.boot_id(node)
+            # The connection may end before the answer comes.
+            with suppress(Unreachable, TimeoutError):
+                self.guests.run(self.logins[node], ["systemctl", "reboot"], stdin=b"", deadline=ANSWER)
+            self.wait_boot(node, before)
+        except (LabctlError, TimeoutError) as exc:
+            error = exc if isinstance(exc, LabctlError) else LabctlError(str(exc))
+            self.monitor.tell(Event(node, STEP, Progress.FAILED, error.message))
+            return error
+        self.monitor.tell(Event(node, STEP, Progress.DONE))
+        return None
+
+    def boot_id(self, node: str) -> str:
+        """Return the id of the node's boot."""
+        return self.guests.run(self.logins[node], ["cat", BOOT_ID], stdin=b"", deadline=ANSWER).stdout.strip()
+
+    def wait_boot(self, node: str, before: str) -> None:
+        """Wait for another boot id, then for the services. Raises DeadlineMissed."""
+        until = time.monotonic() + self.deadline
+        while True:
+            with suppress(Unreachable, TimeoutError):
+                if self.boot_id(node) not in ("", before):
+                    break
+            if time.monotonic() > until:
+                text = _("{node} has not come up again within {seconds:.0f} s after a reboot")
+                raise DeadlineMissed(text.format(node=node, seconds=self.deadline))
+            time.sleep(PAUSE)
+        # A unit that fails makes it end with an error: the checks say what that means.
+        with suppress(Unreachable, TimeoutError):
+            command = ["systemctl", "is-system-running", "--wait"]
+            self.guests.run(self.logins[node], command, stdin=b"", deadline=SERVICES)
+
+
+def run_rebooted_checks(
+    checks: Sequence[Check], topology: Topology, rebooting: Rebooting, prober: Prober
+) -> tuple[Outcome, ...]:
+    """Reboot the nodes that checks are about, then run the checks.
+
+    A node that does not come up again fails no check: what is about it could not be checked.
+    """
+    lost = rebooting.reboot(concerned_nodes(checks, topology))
+    missing = {
+        check.id: "; ".join(lost[node].message for node in concerned_nodes([check], topology) if node in lost)
+        for check in checks
+    }
+    asked = [check for check in checks if not missing[check.id]]
+    found = {outcome.check.id: outcome for outcome in run_checks(asked, prober, rebooting.monitor)}
+    return tuple(
+        replace(found[check.id], rebooted=True)
+        if check.id in found
+        else Outcome(check, Result.UNKNOWN, missing[check.id], ask(check).command, "", 0.0)
+        for check in checks
+    )
+
+
+def concerned_nodes(checks: Sequence[Check], topology: Topology) -> list[str]:
+    """Return the nodes that checks with `after_reboot` are about, in the order of the topology.
+
+    They are those that probe, and those whose name or address is what is probed.
+    """
+    named = {word for check in checks if check.after_reboot for word in words_of(check)}
+    return [
+        name
+        for name, node in topology.nodes.items()
+        if name in named or named & {str(card.address) for card in node.interfaces.values()}
+    ]
+
+
+def words_of(check: Check) -> Iterator[str]:
+    """Yield the names and addresses that a check may be about."""
+    yield check.origin
+    fields = check.probe.model_dump(mode="json")
+    for key in ("to", "server", "at"):
+        yield str(fields.get(key))
+    for key in ("allow", "deny"):
+        yield from (str(flow["to"]) for flow in fields.get(key) or ())

@@ -1,0 +1,73 @@
+"""Probes of one machine itself: commands, files, services, packages, backups."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from labctl.language import N_
+from labctl.topology.values import MODE_PATTERN, PACKAGE_PATTERN, PATH_PATTERN, UNIT_PATTERN, Line, Model, Name
+
+FilePath = Annotated[str, StringConstraints(pattern=PATH_PATTERN, max_length=500)]
+
+
+class Command(Model):
+    """A command ends with the expected code and output. It runs without a shell."""
+
+    type: Literal["command"] = Field(description=N_("a command ends as expected; it runs without a shell"))
+    run: tuple[Line, ...] = Field(min_length=1, description=N_("program and arguments, one item each"))
+    code: int = Field(default=0, ge=0, le=255, description=N_("expected exit code"))
+    contains: Line | None = Field(default=None, description=N_("text that the output holds"))
+
+
+class File(Model):
+    """A file exists with the expected owner, mode or content."""
+
+    type: Literal["file"] = Field(description=N_("a file exists as expected"))
+    path: FilePath = Field(description=N_("the file"))
+    owner: Line | None = Field(default=None, description=N_("the account that owns it"))
+    mode: Annotated[str, StringConstraints(pattern=MODE_PATTERN)] | None = Field(
+        default=None, description=N_('permissions in octal, quoted: "0640"')
+    )
+    contains: Line | None = Field(default=None, description=N_("text that the file holds"))
+
+
+class ServiceUnit(Model):
+    """A systemd service runs now and starts at boot."""
+
+    type: Literal["service"] = Field(description=N_("a systemd service runs now"))
+    unit: Annotated[str, StringConstraints(pattern=UNIT_PATTERN, max_length=100)] = Field(
+        description=N_("the systemd unit, such as nginx.service")
+    )
+    enabled: bool = Field(default=True, description=N_("whether it must also start at boot"))
+
+
+class Package(Model):
+    """A Debian package is installed."""
+
+    type: Literal["package"] = Field(description=N_("a Debian package is installed"))
+    name: Annotated[str, StringConstraints(pattern=PACKAGE_PATTERN)] = Field(description=N_("the package"))
+    at_least: Line | None = Field(default=None, description=N_("lowest version, quoted"))
+
+
+class BackupTool(StrEnum):
+    """What keeps the backup."""
+
+    BORG = "borg"
+    RESTIC = "restic"
+    PLAIN = "plain"
+
+
+class Backup(Model):
+    """A file restored from the newest backup is the same as its source."""
+
+    type: Literal["backup"] = Field(description=N_("a file restored from the newest backup is the same as its source"))
+    tool: BackupTool = Field(description=N_("what keeps the backup; `plain` is a copy that can be read as it is"))
+    repository: Line | None = Field(
+        default=None, description=N_("the repository of borg or restic, as this node names it")
+    )
+    file: FilePath = Field(description=N_("the file in the backup; for `plain`, the path of the copy on this node"))
+    source: FilePath | None = Field(default=None, description=N_("the file that was saved; the same path if absent"))
+    at: Name | None = Field(default=None, description=N_("the node that has the source; this node if absent"))
+    password_file: FilePath | None = Field(default=None, description=N_("file of this node with the passphrase"))
+    hours: int | None = Field(default=None, ge=1, le=8760, description=N_("largest age of the newest backup"))
