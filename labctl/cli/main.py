@@ -31,6 +31,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "logs": ("labctl.cli.access:logs", N_("Show a lab's history, a machine's console or Ansible's output.")),
     "graph": ("labctl.cli.drawing:graph", N_("Draw a topology as text or SVG.")),
     "inventory": ("labctl.cli.access:inventory", N_("Print a lab's inventory for `ansible -i`.")),
+    "competencies": (
+        "labctl.cli.competencies:competencies",
+        N_("Show which labs, checks and faults serve which competency."),
+    ),
     "image": ("labctl.cli.images:image", N_("Build, list, verify and remove images.")),
     "golden": ("labctl.cli.golden:golden", N_("List, verify and remove golden labs.")),
     "checkpoint": ("labctl.cli.checkpoints:checkpoint", N_("Keep steps of a lab, and bring it back to them.")),

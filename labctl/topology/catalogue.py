@@ -1,6 +1,6 @@
 """What a topology may name: the images, services and competencies that this labctl knows."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -143,10 +143,10 @@ def load_service(role: Path) -> Service:
     """Return the service of one role folder from meta/labctl.yml and meta/argument_specs.yml (which may be absent)."""
     tree = read_tree(role / "meta" / "labctl.yml")
     card = parse(tree, RoleCard)
-    for position, name in enumerate(card.competencies if card else ()):
-        if name not in load_competencies():
-            near = nearest(name, load_competencies())
-            tree.find(Finding(("competencies", position), _("a known competency"), quoted(name), near))
+    tree.settle()
+    named = tree.data.get("competencies") if isinstance(tree.data, dict) else None
+    for finding in competency_list_findings(named, ("competencies",), load_competencies()):
+        tree.find(finding)
     specs = role / "meta" / "argument_specs.yml"
     french = card.french if card else {}
     parameters = load_parameters(specs, role.name, french) if specs.exists() else {}
@@ -157,6 +157,27 @@ def load_service(role: Path) -> Service:
     every = packages if isinstance(packages, tuple) else packages.get("all", ())
     by_image = {} if isinstance(packages, tuple) else {name: some for name, some in packages.items() if name != "all"}
     return Service(role.name, card.title, card.competencies, every, parameters, by_image)
+
+
+def competency_list_findings(named: JsonValue, steps: Steps, known: Collection[str]) -> Iterator[Finding]:
+    """Yield competencies of a list that the official one does not have, or that stand twice.
+
+    `named` is plain data: what does not look like a competency at all is told where shapes are checked.
+    """
+    seen: set[str] = set()
+    for position, name in enumerate(named if isinstance(named, list) else []):
+        if not isinstance(name, str) or not name.startswith("B"):
+            continue
+        if name in seen:
+            yield Finding((*steps, position), _("each competency once"), quoted(name))
+        elif name not in known:
+            yield unlisted_competency((*steps, position), name, known)
+        seen.add(name)
+
+
+def unlisted_competency(steps: Steps, name: str, known: Collection[str]) -> Finding:
+    """Return the finding about a competency that is not in the official list."""
+    return Finding(steps, _("a competency of the official list"), quoted(name), nearest(name, known))
 
 
 def load_parameters(path: Path, role: str, french: Mapping[str, str]) -> Mapping[str, Parameter]:

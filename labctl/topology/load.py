@@ -1,5 +1,6 @@
 """A topology file to a Topology, or to all of its problems in one error."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import JsonValue, ValidationError
@@ -51,17 +52,23 @@ def find_topology(name_or_path: str, shipped: Path) -> Path:
     path = Path(name_or_path)
     if is_file(path):
         return path
-    names = sorted(file.stem for suffix in SUFFIXES for file in shipped.glob(f"*{suffix}"))
-    if name_or_path in names:
-        return next(file for suffix in SUFFIXES if (file := shipped / f"{name_or_path}{suffix}").is_file())
+    known = shipped_topologies(shipped)
+    if name_or_path in known:
+        return known[name_or_path]
     if path.suffix in SUFFIXES or "/" in name_or_path:
         return path  # loading says what is wrong with the path
-    near = nearest(name_or_path, names)
+    near = nearest(name_or_path, known)
     text = _("there is no file and no shipped topology {name}; shipped are: {names}")
-    message = text.format(name=quoted(name_or_path), names=", ".join(names) or _("none"))
+    message = text.format(name=quoted(name_or_path), names=", ".join(known) or _("none"))
     if near:
         message += _('; did you mean "{name}"?').format(name=near)
     raise InvalidFile(message, hint=f"labctl validate {near}" if near else "")
+
+
+def shipped_topologies(folder: Path) -> Mapping[str, Path]:
+    """Return the files of the topologies in a folder by name, in alphabetical order."""
+    found = {file.stem: file for suffix in reversed(SUFFIXES) for file in folder.glob(f"*{suffix}")}
+    return dict(sorted(found.items()))
 
 
 def is_file(path: Path) -> bool:

@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 from labctl.language import _
 from labctl.topology.addresses import address_findings
-from labctl.topology.catalogue import Catalogue
+from labctl.topology.catalogue import Catalogue, competency_list_findings, unlisted_competency
 from labctl.topology.model import Node
 from labctl.topology.parameters import service_findings
 from labctl.topology.parts import Parts, mapping
@@ -119,20 +119,12 @@ def find_cycle(needs: Mapping[str, Iterable[str]]) -> list[str]:
 def competency_findings(data: JsonValue, catalogue: Catalogue) -> Iterator[Finding]:
     """Yield competencies of the topology that the official list does not have, or that stand twice."""
     named = data.get("competencies") if isinstance(data, dict) else None
-    seen: set[str] = set()
-    for position, name in enumerate(named if isinstance(named, list) else []):
-        if not isinstance(name, str) or not name.startswith("B"):
-            continue
-        if name in seen:
-            yield Finding(("competencies", position), _("each competency once"), quoted(name))
-        elif name not in catalogue.competencies:
-            yield unknown_competency(("competencies", position), name, catalogue)
-        seen.add(name)
+    yield from competency_list_findings(named, ("competencies",), catalogue.competencies)
 
 
 def unknown_competency(steps: Steps, name: str, catalogue: Catalogue) -> Finding:
     """Return the finding about a competency that is not in the official list."""
-    return Finding(steps, _("a competency of the official list"), quoted(name), nearest(name, catalogue.competencies))
+    return unlisted_competency(steps, name, catalogue.competencies)
 
 
 def check_findings(parts: Parts, catalogue: Catalogue) -> Iterator[Finding]:

@@ -49,7 +49,9 @@ CARD = "title: {en: Mail, fr: Courrier}\ncompetencies: [B2.2.1]\npackages: [post
     ("card", "specs", "said"),
     [
         (CARD.replace("fr: Courrier", "de: Post"), "", "labctl.yml:1:1: title.fr"),
-        (CARD.replace("B2.2.1", "B2.2.9"), "", "labctl.yml:2:16: competencies[0]: expected a known"),
+        (CARD.replace("B2.2.1", "B2.2.9"), "", "2:16: competencies[0]: expected a competency of the official list"),
+        (CARD.replace("B2.2.1", "B2.2.1, B3.5.4, B2.2.1"), "", ":2:32: competencies[2]: expected each competency once"),
+        (CARD.replace("B2.2.1", "B2.2.9, 7"), "", 'found "B2.2.9"; did you mean "B2.2.6"?'),
         (CARD + "pakages: []\n", "", 'did you mean "packages"?'),
         (CARD.replace("postfix", "'-o Dir=x'"), "", "labctl.yml:3:12: packages[0]: expected a Debian package"),
         (CARD, "argument_specs: {main: {options: {domain: {}}}}", 'expected a name that starts with "mail_"'),
