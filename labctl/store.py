@@ -59,6 +59,12 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT;
     CREATE INDEX job_live ON job (id) WHERE state <> 'ended'
     """,
+    """
+    CREATE TABLE fault (
+        lab TEXT NOT NULL, fault TEXT NOT NULL, node TEXT NOT NULL, at TEXT NOT NULL, who TEXT NOT NULL,
+        seed TEXT NOT NULL, baseline TEXT NOT NULL, PRIMARY KEY (lab, fault)
+    ) STRICT
+    """,
 )
 
 
@@ -98,6 +104,18 @@ class StoredLab:
     boot: str
     made: str
     up: str
+
+
+@dataclass(frozen=True)
+class StoredFault:
+    """A fault that was injected: `baseline` are the checks that passed before it, `seed` is "" where it was named."""
+
+    fault: str
+    node: str
+    at: str
+    who: str
+    seed: str
+    baseline: frozenset[str]
 
 
 class JobState(StrEnum):
@@ -183,10 +201,14 @@ class Store(Database):
             rows = connection.execute("SELECT act, target FROM intent WHERE lab = ? ORDER BY id", (lab,))
             return tuple((str(act), str(target)) for act, target in rows)
 
-    def close_intents(self, lab: str, failed: Collection[str] = ()) -> None:
-        """Forget interrupted work: a whole run has ended since. What it `failed` on stays unfinished."""
+    def close_intents(self, lab: str, failed: Collection[str] = (), anew: Collection[str] = ()) -> None:
+        """Forget interrupted work: a whole run has ended since. What it `failed` on stays unfinished.
+
+        The nodes that it made `anew` have no fault any more.
+        """
         kept = ", ".join("?" * len(failed))
         with self.transaction() as connection:
+            connection.executemany("DELETE FROM fault WHERE lab = ? AND node = ?", [(lab, node) for node in anew])
             connection.execute(f"DELETE FROM intent WHERE lab = ? AND target NOT IN ({kept})", (lab, *failed))  # noqa: S608  question marks
 
     def add_event(self, lab: str, who: str, what: str, detail: str = "") -> None:
@@ -298,6 +320,25 @@ class Store(Database):
             connection.execute("DELETE FROM outcome WHERE lab = ?", (lab,))
             connection.execute("DELETE FROM intent WHERE lab = ?", (lab,))
             connection.execute("DELETE FROM lab WHERE lab = ?", (lab,))
+            connection.execute("DELETE FROM fault WHERE lab = ?", (lab,))
+
+    def add_fault(self, lab: str, fault: StoredFault) -> None:
+        """Keep that a fault is about to be injected."""
+        row = (lab, fault.fault, fault.node, fault.at, fault.who, fault.seed, json.dumps(sorted(fault.baseline)))
+        with self.transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO fault VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+
+    def faults(self, lab: str) -> tuple[StoredFault, ...]:
+        """Return the faults that were injected into a lab and not cleared since, oldest first."""
+        with self.transaction(reading=True) as connection:
+            query = "SELECT fault, node, at, who, seed, baseline FROM fault WHERE lab = ? ORDER BY at, rowid"
+            rows = connection.execute(query, (lab,))
+            return tuple(StoredFault(*row[:5], frozenset(json.loads(row[5]))) for row in rows)
+
+    def remove_fault(self, lab: str, fault: str) -> None:
+        """Forget that a fault was injected."""
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM fault WHERE lab = ? AND fault = ?", (lab, fault))
 
     def add_job(self, lab: str, verb: str, nodes: Collection[str], who: str) -> Queued:
         """Put an act of this process at the end of the queue, unless a living one already waits for the same."""

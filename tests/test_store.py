@@ -15,7 +15,7 @@ import pytest
 from labctl import store as tables
 from labctl.database import Damaged, Database
 from labctl.errors import Busy, ExitCode, LabctlError, Refused
-from labctl.store import MIGRATIONS, JobState, Store
+from labctl.store import MIGRATIONS, JobState, Store, StoredFault
 
 FIRST = "CREATE TABLE thing (name TEXT NOT NULL) STRICT"
 SECOND = "ALTER TABLE thing ADD COLUMN size INTEGER; UPDATE thing SET size = 1"
@@ -261,6 +261,24 @@ def test_a_lab_remembers_its_boot_and_its_age(tmp_path: Path) -> None:  # F-22
     assert store.known_names() == {"small-alice"}
     store.forget("small-alice")
     assert (store.labs(), store.known_names()) == ({}, frozenset())
+
+
+def test_faults_are_kept_until_they_are_cleared_or_their_machine_is_made_anew(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    one = StoredFault("dns-stopped", "fw", "2025-01-01T00:00:00+00:00", "ada", "7", frozenset({"dns", "web"}))
+    other = StoredFault("web-stopped", "web", "2025-01-01T00:00:01+00:00", "ada", "", frozenset({"dns"}))
+    third = StoredFault("web-forbidden", "web", "2025-01-01T00:00:02+00:00", "ada", "", frozenset())
+    for fault in (one, other, third):
+        store.add_fault("small-alice", fault)
+    store.add_fault("small-bob", one)
+    assert store.faults("small-alice") == (one, other, third)
+    store.remove_fault("small-alice", "dns-stopped")
+    assert store.faults("small-alice") == (other, third)
+    store.close_intents("small-alice", anew=["web"])
+    assert store.faults("small-alice") == ()
+    assert store.faults("small-bob") == (one,)
+    store.forget("small-bob")
+    assert store.faults("small-bob") == ()
 
 
 def test_the_same_wish_waits_once(tmp_path: Path) -> None:  # F-09

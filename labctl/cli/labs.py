@@ -16,6 +16,7 @@ from labctl.cli.selection import TOPOLOGY as OF_TOPOLOGY
 from labctl.cli.typed import printable
 from labctl.cli.workplace import complete_labs, open_workplace
 from labctl.errors import ExitCode, LabctlError
+from labctl.lab.checkpoint import checkpoints_of
 from labctl.lab.down import Removal, take_down
 from labctl.lab.standby import FOLDER as STANDBY
 from labctl.lab.standby import keep_spares
@@ -108,7 +109,8 @@ def down(labs: Sequence[str], roster: Path | None, student: str, topology: str, 
             wanted = tuple(dict.fromkeys(labs))  # one that is gone already is what was wanted
         else:
             wanted = require_labs(select_labs(place, labs, roster, student, topology, spares=True))
-        confirm_loss(wanted, yes=yes, always=everything)
+        kept = [f"{lab}/{one.id}" for lab in wanted for one in checkpoints_of(place, lab)]
+        confirm_loss(wanted, yes=yes, always=everything, kept=kept)
         if everything or not (labs or roster or student):
             for path in (place.home / STANDBY).glob(topology or "*"):
                 keep_spares(place, path.name, 0)

@@ -24,6 +24,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "status": ("labctl.cli.status:status", N_("Show the labs and the state of their machines.")),
     "check": ("labctl.cli.checks:check", N_("Run a lab's checks and show the results.")),
     "report": ("labctl.cli.reports:report", N_("Write the acceptance sheet of a lab, a class grid, or annex II.E.")),
+    "fault": ("labctl.cli.faults:fault", N_("Bring troubles about for students to repair.")),
     "configure": ("labctl.cli.checks:configure", N_("Run the playbooks of a lab again.")),
     "down": ("labctl.cli.labs:down", N_("Remove labs and nothing else.")),
     "ssh": ("labctl.cli.access:ssh", N_("Open a shell on a machine, or run a command there.")),

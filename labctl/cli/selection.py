@@ -116,12 +116,14 @@ def require_labs(selection: Selection | None) -> tuple[str, ...]:
     return selection.labs
 
 
-def confirm_loss(labs: Sequence[str], *, yes: bool, always: bool) -> None:
-    """Ask before the work in several labs goes, on a terminal, or `always`.
+def confirm_loss(labs: Sequence[str], *, yes: bool, always: bool, kept: Sequence[str] = ()) -> None:
+    """Ask before the work in several labs goes, or what somebody `kept` in one, on a terminal, or `always`.
 
     Raises Abort unless their number is typed.
     """
-    if yes or len(labs) < (1 if always else 2) or not (always or sys.stdin.isatty()):
+    if kept:
+        click.echo(_("These checkpoints go too: {names}").format(names=", ".join(kept)), err=True)
+    if yes or len(labs) < (1 if always or kept else 2) or not (always or sys.stdin.isatty()):
         return
     text = ngettext(
         "This removes {count} lab and all work on it: {names}",

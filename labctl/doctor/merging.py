@@ -12,6 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from labctl.doctor.limits import PROC, RUN, find_guests
 from labctl.errors import HostNotReady, LabctlError, Refused
 from labctl.language import _
@@ -77,8 +79,8 @@ def further_lab_cost(merging: Merging | None, machines: int) -> float:
 def set_merging(on: bool, folder: Path = KERNEL, kept: Path = KEPT, *, room: int | None = None) -> bool:
     """Switch merging on or off, for now and for each start of the host; return whether that changed anything.
 
-    Off gives every machine its own pages again: `room` is how many bytes of memory there are for them.
-    Raises Refused where they do not fit, HostNotReady where the kernel cannot merge or we are not root.
+    Off gives every machine its own pages again: `room` is how many bytes of memory there are for them, what is
+    available now by default. Raises Refused where they do not fit, HostNotReady where the kernel cannot merge or we are not root.
     """
     if not (folder / "run").exists():
         if not on:
@@ -116,7 +118,8 @@ def _switch_off(folder: Path, room: int | None) -> bool:
     shared = int((folder / "pages_shared").read_text(encoding="ascii"))
     if not merging.running and not shared and not merging.saved:
         return False
-    if room is not None and merging.saved > room:
+    room = psutil.virtual_memory().available if room is None else room
+    if merging.saved > room:
         text = _("{saved} MiB of memory are merged, and only {room} MiB are free to give each machine its own again")
         raise Refused(text.format(saved=merging.saved >> 20, room=max(0, room) >> 20), hint="labctl down LAB")
     (folder / "run").write_text(APART, encoding="ascii")

@@ -3,7 +3,6 @@
 import base64
 import binascii
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,13 +25,6 @@ class Ended:
 
     code: int
     stdout: bytes
-
-
-def set_time(connection: Connection, name: str, lab: str) -> None:
-    """Set the clock of our running domain to this host's; QEMU's agent wants `hwclock` in the guest."""
-    now = time.time_ns()
-    seconds, nanoseconds = divmod(now, 1_000_000_000)
-    find_own(connection, name, lab).setTime({"seconds": seconds, "nseconds": nanoseconds}, 0)
 
 
 def start_program(connection: Connection, name: str, lab: str, argv: Sequence[str], stdin: bytes) -> int:

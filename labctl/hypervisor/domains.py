@@ -79,18 +79,6 @@ def resume(connection: Connection, name: str, lab: str) -> None:
             raise
 
 
-def ask_to_stop(connection: Connection, name: str, lab: str) -> bool:
-    """Ask the guest, by its agent else by ACPI, to power off; return whether it makes sense to wait for it."""
-    domain = find_own(connection, name, lab)
-    if current_state(domain)[0] is not DomainState.RUNNING:
-        return False  # off already, or paused and deaf
-    try:
-        domain.shutdown()
-    except libvirt.libvirtError:
-        return False
-    return True
-
-
 def destroy(connection: Connection, name: str, lab: str) -> None:
     """Cut the power of our domain; one that is off or gone is what was wanted."""
     domain = find_domain(connection, name)

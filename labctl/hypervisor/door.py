@@ -109,14 +109,9 @@ class Hypervisor:
         self._pool.use(lambda connection: domains.define(connection, xml), failing)
 
     def start_domain(self, name: str, lab: str) -> None:
-        """Start a machine of the lab; one that is running is what was wanted."""
+        """Start a machine of the lab, or let a paused one run on; one that is running is what was wanted."""
         failing = _('the machine "{name}" cannot be started').format(name=name)
         self._pool.use(lambda connection: domains.start(connection, name, lab), failing)
-
-    def resume_domain(self, name: str, lab: str) -> None:
-        """Let a paused machine of the lab run on; one that is running is what was wanted."""
-        failing = _('the machine "{name}" cannot be resumed').format(name=name)
-        self._pool.use(lambda connection: domains.resume(connection, name, lab), failing)
 
     def suspend_domain(self, name: str, lab: str) -> None:
         """Stop the processors of a running machine of the lab; one that is paused is what was wanted."""
@@ -136,17 +131,12 @@ class Hypervisor:
     ) -> None:
         """Define the machine of `xml`, without autostart, and load its memory from another one's saved state.
 
-        It runs at once, or waits for `resume_domain`. Raises Refused as `define_domain` does and for a
+        It runs at once, or waits for `start_domain`. Raises Refused as `define_domain` does and for a
         machine that runs, StateNotUsable where this host's QEMU or processor cannot load the state (a cold
         boot can still work), StateDamaged for a broken file. A machine that was new is gone again when it fails.
         """
         failing = _('the machine "{name}" cannot be made from its saved state').format(name=name)
         self._pool.use(freezing.Restoration(freezing.Thaw(saved, xml, name, running, delivery)), failing)
-
-    def set_time(self, name: str, lab: str) -> None:
-        """Set the clock of a running machine of the lab to this host's, by its agent."""
-        failing = _('the clock of "{name}" cannot be set').format(name=name)
-        self._pool.use(lambda connection: agent.set_time(connection, name, lab), failing)
 
     def guest_exec(
         self, name: str, lab: str, argv: Sequence[str], stdin: bytes = b"", *, deadline: float
@@ -179,13 +169,6 @@ class Hypervisor:
                 raise DeadlineMissed(text.format(program=argv[0], seconds=deadline, name=name))
             time.sleep(pause)
             pause = min(pause * 2, LOOK_SECONDS_LATER)
-
-    def shutdown_domain(self, name: str, lab: str, deadline: float) -> None:
-        """Ask the guest to power off, by its agent else by ACPI; cut the power after `deadline` seconds."""
-        failing = _('the machine "{name}" cannot be shut down').format(name=name)
-        if self._pool.use(lambda connection: domains.ask_to_stop(connection, name, lab), failing):
-            self._wait(name, deadline, waiting.is_off)
-        self.destroy_domain(name, lab)
 
     def destroy_domain(self, name: str, lab: str) -> None:
         """Cut the power of a machine of the lab; one that is off or absent is what was wanted."""

@@ -125,10 +125,5 @@ def agent_missed(seen: Glance, deadline: float) -> DeadlineMissed:
     return DeadlineMissed(message, hint=f"labctl logs {seen.lab} {seen.node}")
 
 
-def is_off(seen: Glance) -> bool:
-    """Tell whether the machine has no process any more."""
-    return seen.state in {DomainState.STOPPED, DomainState.CRASHED}
-
-
 def _up(seen: Glance) -> str:
     return f"labctl up {seen.lab}"

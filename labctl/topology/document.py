@@ -9,6 +9,7 @@ from labctl.language import N_, _, current_language
 from labctl.topology.catalogue import Catalogue, Parameter, Service
 from labctl.topology.directory_probes import Group, Kerberos, Ldap, ShareRight, Smb, User
 from labctl.topology.message_probes import Alert, Imap, Log, Smtp
+from labctl.topology.faults import Fault
 from labctl.topology.model import Check, Interface, Internet, Node, Route, Segment, Topology
 from labctl.topology.name_probes import Certificate, Dns, Http, Snmp, ZoneTransfer
 from labctl.topology.network_probes import Alive, Allowed, Denied, Dhcp, Flow, Ntp, Ping, Tcp, Traceroute, Udp, Vpn
@@ -82,6 +83,7 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     (N_("An interface of a node"), Interface),
     (N_("A route of a node"), Route),
     (N_("A check"), Check),
+    (N_("A fault"), Fault),
     (N_("Probe `ping`: an ICMP echo is answered"), Ping),
     (N_("Probe `tcp`: a connection opens"), Tcp),
     (N_("Probe `udp`: a datagram is answered"), Udp),

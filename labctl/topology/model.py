@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue, StringConstraints
 
 from labctl.language import N_
+from labctl.topology.faults import Fault
 from labctl.topology.probes import Probe
 from labctl.topology.values import VERSION_PATTERN, CompetencyId, InterfaceName, Line, Model, Name, ServiceName, Text
 
@@ -106,3 +107,4 @@ class Topology(Model):
     networks: Mapping[Name, Network] = Field(min_length=1, max_length=32, description=N_("the networks by name"))
     nodes: Mapping[Name, Node] = Field(min_length=1, max_length=64, description=N_("the machines by name"))
     checks: tuple[Check, ...] = Field(default=(), description=N_("what must work in the end, or must not"))
+    faults: tuple[Fault, ...] = Field(default=(), description=N_("troubles to find and repair, for the trainer"))

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
+from labctl.topology.faults import Fault
 from labctl.topology.model import Check, Network, Node, Topology
 from labctl.topology.shapes import as_json
 from labctl.topology.values import NAME_PATTERN
@@ -14,6 +15,7 @@ from labctl.topology.values import NAME_PATTERN
 NETWORK: TypeAdapter[Any] = TypeAdapter(Network)
 NODE: TypeAdapter[Node] = TypeAdapter(Node)
 CHECK: TypeAdapter[Check] = TypeAdapter(Check)
+FAULT: TypeAdapter[Fault] = TypeAdapter(Fault)
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Parts:
     networks: Mapping[str, Any]
     nodes: Mapping[str, Node]
     checks: Mapping[int, Check]
+    faults: Mapping[int, Fault]
     network_names: frozenset[str]
     node_names: frozenset[str]
     whole: bool
@@ -38,6 +41,7 @@ def whole_parts(topology: Topology) -> Parts:
         networks=topology.networks,
         nodes=topology.nodes,
         checks=dict(enumerate(topology.checks)),
+        faults=dict(enumerate(topology.faults)),
         network_names=frozenset(topology.networks),
         node_names=frozenset(topology.nodes),
         whole=True,
@@ -47,12 +51,11 @@ def whole_parts(topology: Topology) -> Parts:
 def readable_parts(data: JsonValue) -> Parts:
     """Return the well-formed parts of a topology that is not."""
     networks, nodes = mapping(data, "networks"), mapping(data, "nodes")
-    checks = data.get("checks") if isinstance(data, dict) else None
-    listed = checks if isinstance(checks, list) else []
     return Parts(
         networks=readable(NETWORK, networks),
         nodes=readable(NODE, nodes),
-        checks=readable(CHECK, dict(enumerate(listed))),
+        checks=readable(CHECK, listed(data, "checks")),
+        faults=readable(FAULT, listed(data, "faults")),
         network_names=proper(networks),
         node_names=proper(nodes),
         whole=False,
@@ -68,6 +71,12 @@ def mapping(data: JsonValue, key: str) -> Mapping[str, JsonValue]:
     """Return the mapping below a key, an empty one where there is none."""
     found = data.get(key) if isinstance(data, dict) else None
     return found if isinstance(found, dict) else {}
+
+
+def listed(data: JsonValue, key: str) -> Mapping[int, JsonValue]:
+    """Return the items of the list below a key by position, none where there is no list."""
+    found = data.get(key) if isinstance(data, dict) else None
+    return dict(enumerate(found)) if isinstance(found, list) else {}
 
 
 def readable(adapter: TypeAdapter[Any], items: Mapping[Any, JsonValue]) -> dict[Any, Any]:

@@ -10,8 +10,8 @@ from labctl.topology.addresses import address_findings
 from labctl.topology.catalogue import Catalogue, competency_list_findings, unlisted_competency
 from labctl.topology.model import Node
 from labctl.topology.parameters import service_findings
-from labctl.topology.parts import Parts, mapping
 from labctl.topology.probe_meaning import probe_findings
+from labctl.topology.parts import Parts, listed, mapping
 from labctl.topology.problems import Finding, Steps, listing, nearest, plain_key, quoted
 
 MANAGEMENT = "mgmt"  # the network and card that labctl adds to every node
@@ -28,6 +28,7 @@ def semantic_findings(parts: Parts, data: JsonValue, catalogue: Catalogue) -> It
     yield from need_findings(parts)
     yield from competency_findings(data, catalogue)
     yield from check_findings(parts, catalogue)
+    yield from fault_findings(parts, data, catalogue)
     for name, plain in mapping(data, "nodes").items():
         yield from services_findings(mapping(plain, "services"), ("nodes", name, "services"), catalogue)
 
@@ -142,3 +143,27 @@ def check_findings(parts: Parts, catalogue: Catalogue) -> Iterator[Finding]:
         yield from probe_findings(check.probe, check.origin, (*steps, "probe"), parts)
         if check.competency not in catalogue.competencies:
             yield unknown_competency((*steps, "competency"), check.competency, catalogue)
+
+
+def fault_findings(parts: Parts, data: JsonValue, catalogue: Catalogue) -> Iterator[Finding]:
+    """Yield faults with an id given twice, on an unknown node, or naming an unknown check or competency."""
+    first: dict[str, int] = {}
+    # Checks that are not well formed have an id too: a fault that names one is not called wrong.
+    written = [check.get("id") for check in listed(data, "checks").values() if isinstance(check, dict)]
+    checks = [name for name in written if isinstance(name, str)]
+    for position, fault in parts.faults.items():
+        steps: Steps = ("faults", position)
+        if fault.id in first:
+            text = _("{name}, which faults[{position}] has").format(name=quoted(fault.id), position=first[fault.id])
+            yield Finding((*steps, "id"), _("an id of its own"), text)
+        first.setdefault(fault.id, position)
+        if fault.node not in parts.node_names:
+            text = _("a node of this file ({names})")
+            yield unknown((*steps, "node"), text, fault.node, parts.node_names)
+        yield from probe_findings(fault.detect, fault.node, (*steps, "detect"), parts)
+        for place, name in enumerate(fault.fixed):
+            if name not in checks:
+                yield unknown((*steps, "fixed", place), _("a check of this file ({names})"), name, checks)
+        for place, name in enumerate(fault.competencies):
+            if name not in catalogue.competencies:
+                yield unlisted_competency((*steps, "competencies", place), name, catalogue.competencies)

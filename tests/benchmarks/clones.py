@@ -1,6 +1,7 @@
 """Measures what golden labs are for: clones of the lab `dmz`, one, reset, and a class, with memory, on real guests."""
 
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -49,11 +50,27 @@ def measure_one(place: Workplace) -> dict[str, float]:
 def measure_class(place: Workplace) -> dict[str, float]:
     """Return the seconds of a class and the memory that its labs take."""
     with prepared(place) as (topology, path, _golden):
-        found = whole_class(place, topology, path, CLASS)
-        for lab in find_labs(place):
-            take_down(place, lab, Silent())
+        with merged(place):
+            found = whole_class(place, topology, path, CLASS)
+            print(found, file=sys.stderr, flush=True)
+            for lab in find_labs(place):
+                take_down(place, lab, Silent())
         cold = median(cold_lab(place, topology, path, owner) for owner in COLD)
     return found | {"cold_lab_seconds": cold, "cold_ratio": cold * len(CLASS) / found["class_seconds"]}
+
+
+@contextmanager
+def merged(place: Workplace) -> Iterator[None]:
+    """Let equal memory be kept once in the block; the labs must be gone before each would get its own again."""
+    kept = place.home / "ksm.conf"  # what a benchmark switches on must not outlive it
+    switched = set_merging(True, kept=kept)
+    try:
+        yield
+    finally:
+        for lab in find_labs(place):
+            take_down(place, lab, Silent())
+        if switched:
+            set_merging(False, kept=kept)
 
 
 def cold_lab(place: Workplace, topology: Topology, path: Path, owner: str) -> float:
@@ -173,21 +190,15 @@ def networks(place: Workplace, plan: Plan) -> Iterator[None]:
 
 def whole_class(place: Workplace, topology: Topology, path: Path, students: tuple[str, ...]) -> dict[str, float]:
     """Return the seconds until every lab of a class has passed its gate, and the memory of the first and last lab."""
-    kept = place.home / "ksm.conf"  # what a benchmark switches on must not outlive it
-    switched = set_merging(True, kept=kept)
-    try:
-        before = used()
-        first_wish = ClassWish(topology, path, students[:1])
-        bring(place, first_wish)
-        time.sleep(SETTLE_SECONDS / 3)
-        first = used() - before
-        take_down(place, f"{topology.name}-{students[0]}", Silent())
-        seconds, _results = bring(place, ClassWish(topology, path, students))
-        time.sleep(SETTLE_SECONDS)
-        last = (used() - before - first) / (len(students) - 1)
-    finally:
-        if switched:
-            set_merging(False, kept=kept)
+    before = used()
+    first_wish = ClassWish(topology, path, students[:1])
+    bring(place, first_wish)
+    time.sleep(SETTLE_SECONDS / 3)
+    first = used() - before
+    take_down(place, f"{topology.name}-{students[0]}", Silent())
+    seconds, _results = bring(place, ClassWish(topology, path, students))
+    time.sleep(SETTLE_SECONDS)
+    last = (used() - before - first) / (len(students) - 1)
     return {
         "students": len(students), "machines": len(students) * len(topology.nodes), "class_seconds": seconds,
         "first_lab_mib": first / 2**20, "further_lab_mib": last / 2**20, "memory_ratio": last / first,

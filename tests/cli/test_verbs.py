@@ -188,3 +188,41 @@ def test_images(labctl: Installation) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert f"{HINT}labctl image list" in done.stderr
     assert "\x1b" not in done.stderr
+
+
+def test_the_faults_of_a_topology_are_listed_for_trainers(labctl: Installation) -> None:
+    found = {one["id"]: one for one in labctl.json("fault", "list", "dmz")["faults"]}
+    assert len(found) >= 30
+    one = found["dns-refuses-dmz"]
+    assert (one["node"], one["difficulty"], one["fixed"]) == ("fw", 2, ["dns-from-dmz"])
+    done = labctl.run("fault", "list", "dmz", COLUMNS="110")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(f"dmz: {len(found)} faults\n")
+    assert "dns-refuses-dmz" in done.stdout
+
+
+def test_tickets_are_in_the_readers_language_and_tell_no_answer(labctl: Installation) -> None:
+    done = labctl.run("fault", "list", "dmz", "--tickets", LABCTL_LANG="fr")
+    assert "Depuis ce matin, aucun site ne s'ouvre." in done.stdout
+    assert "dns-stopped" not in done.stdout
+    assert "named" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["inject", "dmz-x"], 2, "give the names of faults, or --seed"),
+        (["inject", "dmz-x", "dns-stopped", "--seed", "1"], 2, "give the names of faults, or --seed"),
+        (["inject", "dmz-x", "--seed", "1", "--count", "0"], 2, "--count"),
+        (["inject", "dmz-x", "dns-stopped"], 1, 'there is no lab "dmz-x"'),
+        (["status", "dmz-x"], 1, 'there is no lab "dmz-x"'),
+        (["clear", "../x"], 1, "a lab is named TOPOLOGY-STUDENT"),
+        (["list", "nothing"], 3, 'no shipped topology "nothing"'),
+    ],
+)
+def test_a_fault_verb_that_cannot_be_done_says_why(
+    labctl: Installation, words: list[str], code: int, said: str
+) -> None:
+    done = labctl.run("fault", *words)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr

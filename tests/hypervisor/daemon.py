@@ -4,7 +4,10 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import libvirt
@@ -77,3 +80,16 @@ class PrivateDaemon:
         connection.close()
         self.send(signal.SIGTERM)
         shutil.rmtree(self.folder)
+
+
+@contextmanager
+def running_daemon() -> Iterator[PrivateDaemon]:
+    """Give a daemon that runs in the block."""
+    folder = Path(tempfile.mkdtemp(prefix="lctest-", dir="/var/tmp"))  # pytest's own folder is closed to other users
+    folder.chmod(0o755)
+    private = PrivateDaemon(folder)
+    try:
+        private.start()
+        yield private
+    finally:
+        private.close()

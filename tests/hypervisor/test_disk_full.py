@@ -1,6 +1,5 @@
 """A host's disk that is full under running guests, and while their memory is saved."""
 
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from labctl.errors import LabctlError
 from labctl.hypervisor.door import Hypervisor
 from labctl.plan.observed import DomainState
 from tests.hypervisor.boot_sector import disk_xml, write_greedy_disk
-from tests.hypervisor.daemon import PrivateDaemon
+from tests.hypervisor.daemon import PrivateDaemon, running_daemon
 from tests.hypervisor.descriptions import domain_xml, make_tag
 from tests.small_disk import mount_small_disk
 
@@ -22,12 +21,8 @@ LAB, NAME = "dmz-ada", "lctest-full"
 
 @pytest.fixture
 def daemon() -> Iterator[PrivateDaemon]:
-    folder = Path(tempfile.mkdtemp(prefix="lctest-", dir="/var/tmp"))  # pytest's own folder is closed to other users
-    folder.chmod(0o755)
-    private = PrivateDaemon(folder)
-    private.start()
-    yield private
-    private.close()
+    with running_daemon() as private:
+        yield private
 
 
 @pytest.fixture

@@ -194,7 +194,7 @@ def test_a_clone_goes_on_where_the_golden_node_was_frozen(world: World, delivery
 def test_paused_until_resumed_and_there_after_a_stop(world: World) -> None:
     world.restore("ada")
     lab, name = world.plan("ada").lab, world.node("ada").name
-    world.door.resume_domain(name, lab)
+    world.door.start_domain(name, lab)
     seen = world.seen("ada")
     assert seen is not None
     assert seen.state is DomainState.RUNNING

@@ -1,7 +1,6 @@
 """A daemon that dies or hangs while a machine is made from its saved state."""
 
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from labctl.errors import HostNotReady
 from labctl.hypervisor.door import Hypervisor
 from labctl.hypervisor.saved_state import load_saved_state
 from labctl.plan.observed import DomainState
-from tests.hypervisor.daemon import PrivateDaemon
+from tests.hypervisor.daemon import PrivateDaemon, running_daemon
 from tests.hypervisor.descriptions import domain_xml, make_tag
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(240)]
@@ -25,12 +24,8 @@ LAB, GOLD, CLONE = "dmz-ada", "lctest-gold", "lctest-clone"
 
 @pytest.fixture
 def daemon() -> Iterator[PrivateDaemon]:
-    folder = Path(tempfile.mkdtemp(prefix="lctest-", dir="/var/tmp"))
-    folder.chmod(0o755)
-    private = PrivateDaemon(folder)
-    private.start()
-    yield private
-    private.close()
+    with running_daemon() as private:
+        yield private
 
 
 @pytest.fixture

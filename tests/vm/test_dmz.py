@@ -19,8 +19,6 @@ from tests.vm.conftest import LAB, PREFIX, Installation, virsh
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(1800), pytest.mark.usefixtures("lab")]
 
-CHECKS_OF_NGINX = {"site-https", "site-redirect", "tls-modern", "tls-obsolete", "web-service"}
-
 
 def failed_checks(labctl: Installation) -> set[str]:
     report = labctl.json("check", LAB)
@@ -87,28 +85,6 @@ def test_a_second_play_changes_nothing_on_any_node(labctl: Installation) -> None
     assert {node: found["changed"] for node, found in report["nodes"].items()} == {"fw": 0, "web": 0, "client": 0}, (
         report
     )
-
-
-def test_without_nginx_exactly_its_checks_fail(labctl: Installation) -> None:
-    assert labctl.on("web", "systemctl", "stop", "nginx").returncode == 0
-    try:
-        done = labctl.run("check", LAB)
-        assert done.returncode == 1
-        assert failed_checks(labctl) == CHECKS_OF_NGINX
-    finally:
-        labctl.on("web", "systemctl", "start", "nginx")
-    assert failed_checks(labctl) == set()
-
-
-def test_an_open_firewall_fails_the_negative_checks(labctl: Installation) -> None:
-    assert labctl.on("fw", "nft", "flush", "ruleset").returncode == 0
-    try:
-        failed = failed_checks(labctl)
-        negative = {found["id"] for found in labctl.json("check", LAB)["checks"] if found["negative"]}
-        assert negative <= failed
-    finally:
-        labctl.on("fw", "systemctl", "restart", "nftables")
-    assert failed_checks(labctl) == set()
 
 
 def test_a_changed_host_key_is_refused(labctl: Installation) -> None:  # F-29, SEC-17
