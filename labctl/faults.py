@@ -31,7 +31,7 @@ class FaultState(StrEnum):
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What the checks say of a fault: `failing` are its own, `regressed` passed before it, `unknown` were not checked."""
+    """What the checks say of a fault: `failing` are its own, `regressed` passed before it, `unknown` do not tell."""
 
     fault: Fault
     state: FaultState
@@ -96,15 +96,13 @@ def draw_faults(topology: Topology, seed: str, count: int, difficulty: int | Non
             drawn.append(fault)
     if len(drawn) < count:
         text = _('"{topology}" has only {count} faults that can be told apart when they are there together')
-        raise Refused(
-            text.format(topology=topology.name, count=len(drawn)), hint=f"labctl fault list {topology.name}"
-        )
+        raise Refused(text.format(topology=topology.name, count=len(drawn)), hint=f"labctl fault list {topology.name}")
     return tuple(drawn)
 
 
 def rank(topology: Topology, seed: str, fault: str) -> bytes:
     """Return where a seed puts a fault: SHA-256 of all that the draw depends on."""
-    return hashlib.sha256("\0".join((topology.name, topology.version, seed, fault)).encode()).digest()
+    return hashlib.sha256(f"{topology.name}\0{topology.version}\0{seed}\0{fault}".encode()).digest()
 
 
 def hides(topology: Topology, one: Fault, other: Fault) -> bool:

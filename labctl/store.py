@@ -167,6 +167,12 @@ def read_job(row: Sequence[Any]) -> Job:
     return replace(job, nodes=tuple(json.loads(row[4])), state=JobState(row[8]))
 
 
+def read_fault(row: Sequence[Any]) -> StoredFault:
+    """Return the fault of a row of its table without the lab."""
+    fault, node, at, who, seed, baseline = row
+    return StoredFault(fault, node, at, who, seed, frozenset(json.loads(baseline)))
+
+
 def now() -> str:
     """Return the time as it is stored: UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
@@ -333,7 +339,7 @@ class Store(Database):
         with self.transaction(reading=True) as connection:
             query = "SELECT fault, node, at, who, seed, baseline FROM fault WHERE lab = ? ORDER BY at, rowid"
             rows = connection.execute(query, (lab,))
-            return tuple(StoredFault(*row[:5], frozenset(json.loads(row[5]))) for row in rows)
+            return tuple(read_fault(row) for row in rows)
 
     def remove_fault(self, lab: str, fault: str) -> None:
         """Forget that a fault was injected."""

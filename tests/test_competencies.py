@@ -11,7 +11,6 @@ from ruamel.yaml import YAML
 
 from labctl.competencies import Status, exam_number, load_competencies, load_indicators, load_sessions
 from labctl.lab.workplace import shipped_catalogue
-from labctl.topology.coverage import faults_of
 from labctl.topology.load import load_topology, shipped_topologies
 
 ROOT = Path(__file__).parents[1]
@@ -152,7 +151,7 @@ def test_every_id_that_a_shipped_topology_names_exists(name: str) -> None:
     assert named == {
         *topology.competencies,
         *(check.competency for check in topology.checks),
-        *chain.from_iterable(fault.competencies for fault in faults_of(topology)),
+        *chain.from_iterable(fault.competencies for fault in topology.faults),
     }
 
 

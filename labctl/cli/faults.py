@@ -32,7 +32,7 @@ def complete_faults(ctx: click.Context, param: click.Parameter, incomplete: str)
     try:
         path = find_topology(topology, shipped_folder("topologies"))
         names = [fault.id for fault in load_topology(path, shipped_catalogue()).faults]
-    except Exception:  # noqa: BLE001  completion says nothing where there is nothing to say
+    except Exception:
         return []
     return sorted(name for name in names if name.startswith(incomplete))
 
@@ -136,7 +136,12 @@ def status(lab: str, as_json: bool) -> int:
         found, stored = work.diagnose(), work.present()
     if as_json:
         items = [
-            {**report(one), "at": stored[one.fault.id].at, "by": stored[one.fault.id].who, "seed": stored[one.fault.id].seed}
+            {
+                **report(one),
+                "at": stored[one.fault.id].at,
+                "by": stored[one.fault.id].who,
+                "seed": stored[one.fault.id].seed,
+            }
             for one in found
         ]
         click.echo(json.dumps({"version": 1, "lab": lab, "faults": items}, ensure_ascii=False))

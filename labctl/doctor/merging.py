@@ -80,7 +80,8 @@ def set_merging(on: bool, folder: Path = KERNEL, kept: Path = KEPT, *, room: int
     """Switch merging on or off, for now and for each start of the host; return whether that changed anything.
 
     Off gives every machine its own pages again: `room` is how many bytes of memory there are for them, what is
-    available now by default. Raises Refused where they do not fit, HostNotReady where the kernel cannot merge or we are not root.
+    available now by default. Raises Refused where they do not fit, HostNotReady where the kernel cannot merge or we
+    are not root.
     """
     if not (folder / "run").exists():
         if not on:

@@ -58,9 +58,7 @@ class Sabotage:
             self.refuse(faults, causes, outcomes)
             baseline = frozenset(one.check.id for one in outcomes if one.result is Result.PASSED)
             for fault in faults:
-                self.place.store.add_fault(
-                    self.lab, StoredFault(fault.id, fault.node, now(), who(), seed, baseline)
-                )
+                self.place.store.add_fault(self.lab, StoredFault(fault.id, fault.node, now(), who(), seed, baseline))
                 self.place.store.add_event(self.lab, who(), "fault", fault.id)
                 self.bring_about(fault)
 

@@ -1,9 +1,8 @@
 """Topologies and the list of competencies to what serves each competency, and what nothing serves."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from labctl.competencies import Competency
 from labctl.topology.model import Topology
@@ -67,7 +66,7 @@ def cover_one(competency: Competency, labs: Iterable[Topology]) -> Coverage:
     serving = []
     for lab in labs:
         checked = tuple(check.id for check in lab.checks if check.competency == name)
-        broken = tuple(fault.id for fault in faults_of(lab) if name in fault.competencies)
+        broken = tuple(fault.id for fault in lab.faults if name in fault.competencies)
         if checked:
             checks[lab.name] = checked
         if broken:
@@ -75,12 +74,6 @@ def cover_one(competency: Competency, labs: Iterable[Topology]) -> Coverage:
         if checked or broken or name in lab.competencies:
             serving.append(lab.name)
     return Coverage(competency, tuple(serving), checks, faults)
-
-
-def faults_of(lab: Topology) -> Sequence[Any]:
-    """Return the faults of a topology, none where topologies have none yet; each has an `id` and `competencies`."""
-    found: Sequence[Any] = getattr(lab, "faults", ())
-    return found
 
 
 def parts_of(coverage: Mapping[str, Coverage], block: str) -> tuple[Coverage, ...]:

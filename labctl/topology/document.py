@@ -8,8 +8,8 @@ from pydantic.fields import FieldInfo
 from labctl.language import N_, _, current_language
 from labctl.topology.catalogue import Catalogue, Parameter, Service
 from labctl.topology.directory_probes import Group, Kerberos, Ldap, ShareRight, Smb, User
-from labctl.topology.message_probes import Alert, Imap, Log, Smtp
 from labctl.topology.faults import Fault
+from labctl.topology.message_probes import Alert, Imap, Log, Smtp
 from labctl.topology.model import Check, Interface, Internet, Node, Route, Segment, Topology
 from labctl.topology.name_probes import Certificate, Dns, Http, Snmp, ZoneTransfer
 from labctl.topology.network_probes import Alive, Allowed, Denied, Dhcp, Flow, Ntp, Ping, Tcp, Traceroute, Udp, Vpn

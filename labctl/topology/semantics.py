@@ -10,8 +10,8 @@ from labctl.topology.addresses import address_findings
 from labctl.topology.catalogue import Catalogue, competency_list_findings, unlisted_competency
 from labctl.topology.model import Node
 from labctl.topology.parameters import service_findings
-from labctl.topology.probe_meaning import probe_findings
 from labctl.topology.parts import Parts, listed, mapping
+from labctl.topology.probe_meaning import probe_findings
 from labctl.topology.problems import Finding, Steps, listing, nearest, plain_key, quoted
 
 MANAGEMENT = "mgmt"  # the network and card that labctl adds to every node

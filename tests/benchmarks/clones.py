@@ -1,7 +1,6 @@
 """Measures what golden labs are for: clones of the lab `dmz`, one, reset, and a class, with memory, on real guests."""
 
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -52,7 +51,6 @@ def measure_class(place: Workplace) -> dict[str, float]:
     with prepared(place) as (topology, path, _golden):
         with merged(place):
             found = whole_class(place, topology, path, CLASS)
-            print(found, file=sys.stderr, flush=True)
             for lab in find_labs(place):
                 take_down(place, lab, Silent())
         cold = median(cold_lab(place, topology, path, owner) for owner in COLD)

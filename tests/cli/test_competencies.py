@@ -50,9 +50,7 @@ COMPETENCY = record(
     indicators={"anyOf": [{"type": "null"}, INDICATORS]},
 )
 EXAMS = record(**{block: {"type": "string", "pattern": "^E[4-7]$"} for block in ("B1", "B2", "B3")})
-SESSION = record(
-    since={"type": "integer"}, until={"type": ["integer", "null"]}, exams=EXAMS, source={"type": "string"}
-)
+SESSION = record(since={"type": "integer"}, until={"type": ["integer", "null"]}, exams=EXAMS, source={"type": "string"})
 BLOCK = record(
     id={"enum": ["B1", "B2", "B3"]},
     title={"type": "string"},

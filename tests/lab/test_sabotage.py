@@ -14,7 +14,8 @@ from labctl.monitor import Silent
 from labctl.ssh import Answer, Login
 from labctl.topology.faults import Fault
 from labctl.topology.model import Check
-from tests.lab.doubles import Guests, World, make_place
+from tests.lab.doubles import Fault as Crashes
+from tests.lab.doubles import Guests, Machines, World, make_place
 from tests.lab.test_golden import bring
 
 LAB = "small-alice"
@@ -39,8 +40,10 @@ def check(name: str, path: Path, *, negative: bool = False) -> Check:
 
 def fault(name: str, fixed: Sequence[str], inject: str, cure: str, cause: Path) -> Fault:
     return Fault.model_validate(
-        {"id": name, "title": TEXT, "node": "desk", "competencies": ["B2.3.4"], "ticket": TEXT, "inject": inject,
-         "detect": {"type": "file", "path": str(cause)}, "fixed": fixed, "cure": cure},
+        {"id": name, "title": TEXT, "node": "desk", "competencies": ["B2.3.4"], "ticket": TEXT,
+         "inject": f"cd {cause.parent}; {inject}",
+         "detect": {"type": "file", "path": str(cause)}, "fixed": fixed,
+         "cure": f"cd {cause.parent}; {cure}"},
         strict=False,
     )  # fmt: skip
 
@@ -55,15 +58,15 @@ def work(tmp_path: Path) -> Sabotage:
     home = tmp_path / "home"
     place = make_place(home, World())
     bring(place, "alice")
-    place = replace(place, guests=ThisHost(World(), place.guests.fault))  # type: ignore[attr-defined]  the double's own
+    place = replace(place, guests=ThisHost(World(), Crashes()))
     sabotage = Sabotage.open(place, LAB, Silent())
     checks = (check("web", site / "web"), check("dns", site / "dns"), check("shut", site / "open", negative=True))
     faults = (
-        fault("no-web", ["web"], f"rm {site}/web; touch {site}/cause", f"rm {site}/cause; touch {site}/web", site / "cause"),
-        fault("no-dns", ["dns"], f"rm {site}/dns; touch {site}/cause2", f"rm -f {site}/cause2; touch {site}/dns", site / "cause2"),
-        fault("weak", ["dns"], f"touch {site}/cause3", f"rm {site}/cause3", site / "cause3"),
-        fault("broken", ["dns"], f"touch {site}/cause4; false; rm {site}/dns", f"rm {site}/cause4", site / "cause4"),
-        fault("greedy", ["web"], f"cat >/dev/null; rm {site}/web; touch {site}/cause5", "true", site / "cause5"),
+        fault("no-web", ["web"], "rm web; touch cause", "rm cause; touch web", site / "cause"),
+        fault("no-dns", ["dns"], "rm dns; touch cause2", "rm -f cause2; touch dns", site / "cause2"),
+        fault("weak", ["dns"], "touch cause3", "rm cause3", site / "cause3"),
+        fault("broken", ["dns"], "touch cause4; false; rm dns", "rm cause4", site / "cause4"),
+        fault("greedy", ["web"], "cat >/dev/null; rm web; touch cause5", "true", site / "cause5"),
     )  # fmt: skip
     topology = sabotage.topology.model_copy(update={"checks": checks, "faults": faults})
     return replace(sabotage, topology=topology, settle=1.0, pause=0.1)
@@ -79,7 +82,6 @@ def inject(work: Sabotage, *names: str) -> None:
 
 def states(work: Sabotage) -> dict[str, FaultState]:
     return {one.fault.id: one.state for one in work.diagnose()}
-
 
 
 def test_a_fault_is_injected_repaired_by_hand_and_forgotten_when_it_is_cleared(work: Sabotage) -> None:
@@ -148,5 +150,5 @@ def test_a_machine_that_is_made_anew_has_no_fault_any_more(work: Sabotage) -> No
 
 
 def world_of(work: Sabotage) -> World:
-    world: World = work.place.machines.world  # type: ignore[attr-defined]  the double's own
-    return world
+    assert isinstance(work.place.machines, Machines)
+    return work.place.machines.world

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from functools import cache
-from types import SimpleNamespace
 
 import pytest
 from pydantic import TypeAdapter
 
 from labctl.competencies import load_competencies
 from labctl.topology.coverage import Coverage, Extent, Share, cover, parts_of, share_of
+from labctl.topology.faults import Fault
 from labctl.topology.load import load_topology
 from labctl.topology.model import Check, Topology
 from tests.topology.known import GOOD, known
@@ -23,8 +23,11 @@ def check(name: str, competency: str) -> Check:
     })  # fmt: skip
 
 
-def fault(name: str, *competencies: str) -> SimpleNamespace:
-    return SimpleNamespace(id=name, competencies=competencies)
+def fault(name: str, *competencies: str) -> Fault:
+    return TypeAdapter(Fault).validate_python({
+        "id": name, "title": TEXT, "node": "web", "competencies": competencies, "ticket": TEXT, "inject": "true",
+        "detect": {"type": "ping", "to": "10.0.0.254"}, "fixed": ("ping",), "cure": "true",
+    })  # fmt: skip
 
 
 @cache
@@ -32,7 +35,7 @@ def good() -> Topology:
     return load_topology(GOOD, known())
 
 
-def lab(name: str, announced: Sequence[str], checks: Sequence[Check] = (), faults: Sequence[SimpleNamespace] = ()) -> Topology:
+def lab(name: str, announced: Sequence[str], checks: Sequence[Check] = (), faults: Sequence[Fault] = ()) -> Topology:
     return good().model_copy(
         update={"name": name, "competencies": tuple(announced), "checks": tuple(checks), "faults": tuple(faults)}
     )
