@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import NoReturn
 
 import click
+from click.utils import PacifyFlushWrapper
 
 from labctl import __version__
 from labctl.cli.typed import printable
@@ -127,6 +128,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:
         tell_error(_("interrupted"), _("type the same command again to continue"))
         sys.exit(ExitCode.INTERRUPTED)
+    except SystemExit:
+        if isinstance(sys.stdout, PacifyFlushWrapper):  # click's sign that the reader of a pipe has left
+            sys.exit(ExitCode.DONE)
+        raise
     except BrokenPipeError:
         # The reader of a pipe has left (`labctl logs | head`); Python must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

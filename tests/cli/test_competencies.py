@@ -129,7 +129,7 @@ def test_the_page_in_english(labctl: Installation) -> None:
     page = labctl.run("competencies").stdout
     assert "B2 · Administration des systèmes et des réseaux" in page
     assert "exam E6 (session 2026), E5 in sessions 2022 to 2024" in page
-    assert re.search(r"^ *✔ B2\.2\.1 +Installer et configurer des éléments d'infrastructure ", page, re.MULTILINE)
+    assert re.search(r"^ *✔ B2\.2\.1 +Installer et configurer des éléments ", page, re.MULTILINE)
     assert re.search(r"^ *○ B2\.1\.3 .* gap ", page, re.MULTILINE)
     assert "Official indicators: B2.1, B2.3 not found · B2.2 found in one copy only, not whole" in page
     assert re.fullmatch(r"Sub-competencies covered by .*: \d+ of 17 in B2, \d+ of 21 in B3", page.splitlines()[-1])
