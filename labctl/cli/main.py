@@ -10,7 +10,6 @@ from importlib import import_module
 from typing import NoReturn
 
 import click
-from click.utils import PacifyFlushWrapper
 
 from labctl import __version__
 from labctl.cli.typed import printable
@@ -129,7 +128,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         tell_error(_("interrupted"), _("type the same command again to continue"))
         sys.exit(ExitCode.INTERRUPTED)
     except SystemExit:
-        if isinstance(sys.stdout, PacifyFlushWrapper):  # click's sign that the reader of a pipe has left
+        if type(sys.stdout).__name__ == "PacifyFlushWrapper":  # click's sign that the reader of a pipe has left
             sys.exit(ExitCode.DONE)
         raise
     except BrokenPipeError:
