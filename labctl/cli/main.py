@@ -112,6 +112,7 @@ def tell_error(message: str, hint: str = "") -> None:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; always ends the process."""
     speak()
+    stdout = sys.stdout
     try:
         code = cli.main(args=arguments, prog_name="labctl", standalone_mode=False, color=wants_color())
         sys.exit(code if isinstance(code, int) else ExitCode.DONE)
@@ -128,7 +129,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         tell_error(_("interrupted"), _("type the same command again to continue"))
         sys.exit(ExitCode.INTERRUPTED)
     except SystemExit:
-        if type(sys.stdout).__name__ == "PacifyFlushWrapper":  # click's sign that the reader of a pipe has left
+        if sys.stdout is not stdout:  # click puts another in its place when the reader of a pipe has left
             sys.exit(ExitCode.DONE)
         raise
     except BrokenPipeError:
