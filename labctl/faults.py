@@ -41,11 +41,15 @@ class Diagnosis:
 
 
 def cause_check(fault: Fault) -> Check:
-    """Return the check that passes while the cause of a fault is there."""
-    return Check(
+    """Return the check that passes while the cause of a fault is there.
+
+    Its id has a colon, as no author's can: a fault may have the name of a check.
+    """
+    check = Check(
         id=fault.id, title=fault.title, origin=fault.node, probe=fault.detect, competency=fault.competencies[0],
         passed=fault.title, failed=fault.title,
     )  # fmt: skip
+    return check.model_copy(update={"id": f"fault:{fault.id}"})
 
 
 def diagnose(

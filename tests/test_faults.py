@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from pydantic import ValidationError
 
 from labctl.checks.model import Outcome, Result
 from labctl.errors import Refused
@@ -94,6 +95,15 @@ def test_a_fault_stands_as_the_checks_say(
     baseline = {check.id for check in dmz.checks} - {"web-service"}
     of_cause = replace(outcomes(dmz)[0], check=cause_check(fault), result=cause)
     assert diagnose(fault, of_cause, outcomes(dmz, **seen), baseline, {"dns-site"}).state is state
+
+
+def test_the_check_of_a_cause_has_an_id_that_no_author_can_write(dmz: Topology) -> None:
+    """A fault may have the name of a check, and both are asked in one visit."""
+    causes = [cause_check(fault) for fault in dmz.faults]
+    assert [check.id for check in causes] == [f"fault:{fault.id}" for fault in dmz.faults]
+    for check in causes:
+        with pytest.raises(ValidationError):
+            type(check).model_validate({**check.model_dump(by_alias=True), "id": check.id})
 
 
 def test_what_stands_in_the_way_is_named(dmz: Topology) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from labctl.checks.model import Outcome, Result
 from labctl.errors import LabctlError, Refused
@@ -149,11 +149,9 @@ class Sabotage:
         Nothing is waited for: what fails now is what is wanted to know.
         """
         asked = [*map(cause_check, faults), *(check.model_copy(update={"wait": 0}) for check in checks)]
-        # A fault may have the name of a check: both lists are told apart by place.
-        numbered = [check.model_copy(update={"id": str(number)}) for number, check in enumerate(asked)]
-        outcomes = run_checks(numbered, self.prober, Silent())
-        found = [replace(outcome, check=check) for outcome, check in zip(outcomes, asked, strict=True)]
-        return {one.check.id: one for one in found[: len(faults)]}, tuple(found[len(faults) :])
+        outcomes = run_checks(asked, self.prober, Silent())
+        causes = dict(zip((fault.id for fault in faults), outcomes[: len(faults)], strict=True))
+        return causes, outcomes[len(faults) :]
 
     def run(self, fault: Fault, script: str) -> Answer:
         """Run a script of a fault on its node. Raises LabctlError where the node cannot be reached or does not end."""
