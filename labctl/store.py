@@ -207,14 +207,10 @@ class Store(Database):
             rows = connection.execute("SELECT act, target FROM intent WHERE lab = ? ORDER BY id", (lab,))
             return tuple((str(act), str(target)) for act, target in rows)
 
-    def close_intents(self, lab: str, failed: Collection[str] = (), anew: Collection[str] = ()) -> None:
-        """Forget interrupted work: a whole run has ended since. What it `failed` on stays unfinished.
-
-        The nodes that it made `anew` have no fault any more.
-        """
+    def close_intents(self, lab: str, failed: Collection[str] = ()) -> None:
+        """Forget interrupted work: a whole run has ended since. What it `failed` on stays unfinished."""
         kept = ", ".join("?" * len(failed))
         with self.transaction() as connection:
-            connection.executemany("DELETE FROM fault WHERE lab = ? AND node = ?", [(lab, node) for node in anew])
             connection.execute(f"DELETE FROM intent WHERE lab = ? AND target NOT IN ({kept})", (lab, *failed))  # noqa: S608  question marks
 
     def add_event(self, lab: str, who: str, what: str, detail: str = "") -> None:
@@ -345,6 +341,11 @@ class Store(Database):
         """Forget that a fault was injected."""
         with self.transaction() as connection:
             connection.execute("DELETE FROM fault WHERE lab = ? AND fault = ?", (lab, fault))
+
+    def forget_faults(self, lab: str, nodes: Collection[str]) -> None:
+        """Forget the faults of nodes that were made anew."""
+        with self.transaction() as connection:
+            connection.executemany("DELETE FROM fault WHERE lab = ? AND node = ?", [(lab, node) for node in nodes])
 
     def add_job(self, lab: str, verb: str, nodes: Collection[str], who: str) -> Queued:
         """Put an act of this process at the end of the queue, unless a living one already waits for the same."""

@@ -55,9 +55,9 @@ class Ascent:
                      self.gate):  # fmt: skip
             self.stop.raise_if_asked(self.plan.lab)
             step()
-        anew = {*self.plan.actions_of(ActionKind.CREATE_MACHINE), *self.plan.actions_of(ActionKind.CLONE_MACHINE)}
-        targets = {action.target for action in anew}
-        self.place.store.close_intents(self.plan.lab, self.result.failures, targets - self.result.failures.keys())
+        anew = (*self.plan.actions_of(ActionKind.CREATE_MACHINE), *self.plan.actions_of(ActionKind.CLONE_MACHINE))
+        self.place.store.forget_faults(self.plan.lab, {action.target for action in anew} - self.result.failures.keys())
+        self.place.store.close_intents(self.plan.lab, self.result.failures)
         self.result.seconds = time.monotonic() - start
         return self.result
 
