@@ -1,6 +1,7 @@
 """Runs on a guest, sent over SSH: performs tasks given as JSON and prints their raw results as JSON.
 
-It only uses the standard library of Python 3.9 and later, decides nothing, and caps what it keeps. The modules
+It only uses the standard library of Python 3.9 and later, decides nothing, and caps what it keeps. What is rarely
+needed is imported where it is: starting Python is half of what a short check costs an emulated machine. The modules
 `agent_…` beside it hold more tasks; those that are needed are put below this one, in one namespace.
 """
 
@@ -11,15 +12,13 @@ import socket
 import stat
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 LIMIT = 65536  # bytes kept of each output
 BUDGET = 900_000  # bytes of all that is printed, less than what is read at the other end
-WORKERS = 8
+WORKERS = 16  # most of them wait for an answer that may not come
 ROUND = 130  # seconds for all tasks; what has not ended then is given up, the others are told
 SECRET_FILE = "labctl:secret-file"  # noqa: S105  no secret: it stands among the arguments where the path of a file with the secret goes
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
@@ -31,6 +30,8 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
     """Run a program without a shell. Secrets reach it by `stdin` or by a file, never by its arguments."""
     if "secret" not in task:
         return run_program(task["argv"], task)
+    import tempfile
+
     with tempfile.NamedTemporaryFile("w", prefix="labctl-") as secret:  # only its owner reads it
         secret.write(task["secret"])
         secret.flush()
@@ -44,19 +45,35 @@ def run_program(argv: list[str], task: dict[str, Any]) -> dict[str, Any]:
         env={**ENVIRONMENT, "HOME": "/root", **task.get("environment", {})},
     )  # fmt: skip
     children.add(child.pid)
-    with ThreadPoolExecutor(3) as streams:
-        streams.submit(feed, child, task.get("stdin", ""))
-        kept = [streams.submit(read_capped, stream) for stream in (child.stdout, child.stderr)]
-        try:
-            code = child.wait(task["timeout"])
-        except subprocess.TimeoutExpired:
-            os.killpg(child.pid, 9)
-            child.wait()
-            return {"error": "timeout"}
-        finally:
-            children.discard(child.pid)
-        out, err = (reader.result() for reader in kept)
-    return {"code": code, "out": out, "err": err}
+    until = time.monotonic() + task["timeout"]
+    kept: dict[str, str] = {}
+    readers = [start(keep, child.stdout, kept, "out"), start(keep, child.stderr, kept, "err")]
+    start(feed, child, task.get("stdin", ""))
+    try:
+        code = child.wait(task["timeout"])
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, 9)
+        child.wait()
+        return {"error": "timeout"}
+    finally:
+        children.discard(child.pid)
+    for reader in readers:
+        reader.join(max(0.1, until - time.monotonic()))
+    if len(kept) < len(readers):
+        return {"error": "timeout"}  # something that it left behind holds its output open
+    return {"code": code, **kept}
+
+
+def start(work: Any, *words: Any) -> threading.Thread:
+    """Return a thread that begins to work; it keeps nothing from ending."""
+    thread = threading.Thread(target=work, args=words, daemon=True)
+    thread.start()
+    return thread
+
+
+def keep(stream: Any, kept: dict[str, str], name: str) -> None:
+    """Read a stream to its end."""
+    kept[name] = read_capped(stream)
 
 
 def feed(child: Any, text: str) -> None:
@@ -147,9 +164,7 @@ def main(functions: list[Any], tasks: list[dict[str, Any]], seconds: float = ROU
             results[position] = perform(task, known)
 
     until = time.monotonic() + seconds
-    threads = [threading.Thread(target=work, daemon=True) for _number in range(min(WORKERS, len(tasks)))]
-    for thread in threads:
-        thread.start()
+    threads = [start(work) for _number in range(min(WORKERS, len(tasks)))]
     for thread in threads:
         thread.join(max(0.0, until - time.monotonic()))
     sys.stdout.write(encode(list(results)))

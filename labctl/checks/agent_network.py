@@ -7,7 +7,6 @@ import select
 import socket
 import struct
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from labctl.checks.agent import run
@@ -65,6 +64,8 @@ def state_of(exc: OSError) -> str:
 
 def flows(task: dict[str, Any]) -> dict[str, Any]:
     """Try flows side by side; `out` has their states as JSON, in order."""
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(16) as workers:
         states = list(workers.map(lambda flow: try_flow(flow, task["timeout"]), task["flows"]))
     return {"code": 0, "out": json.dumps(states)}

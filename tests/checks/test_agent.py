@@ -35,6 +35,14 @@ def test_a_command_that_hangs_is_ended_with_its_children() -> None:  # F-42
     assert reply["seconds"] < 10
 
 
+def test_a_command_that_leaves_its_output_open_behind_it_does_not_hold_up_the_others() -> None:
+    left, quiet, other = perform(
+        run("sh", "-c", "sleep 60 & echo a", timeout=1), run("sh", "-c", "sleep 60 >&- 2>&- & echo b"), run("echo", "c")
+    )
+    assert (left["error"], left["seconds"] < 10) == ("timeout", True)
+    assert (quiet["out"], other["out"]) == ("b\n", "c\n")
+
+
 def test_a_flood_is_capped() -> None:  # F-42
     (reply,) = perform(run("sh", "-c", "head -c 30000000 /dev/zero | tr '\\0' x"))
     assert len(reply["out"]) == 65536
