@@ -1,8 +1,10 @@
 """Brings faults about in a lab, says how they stand, and cures them; every step is proved by the lab's own checks."""
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 from labctl.checks.model import Outcome, Result
 from labctl.errors import LabctlError, Refused
@@ -16,6 +18,8 @@ from labctl.ssh import Answer, Unreachable
 from labctl.store import StoredFault, now
 from labctl.topology.faults import Fault
 from labctl.topology.model import Check, Topology
+
+A = TypeVar("A")
 
 SCRIPT_DEADLINE = 120  # seconds; a script starts and stops services of an emulated machine
 SETTLE = 60  # seconds that a service may take until a fault shows, or until it works again
@@ -57,10 +61,19 @@ class Sabotage:
             causes, outcomes = self.look(faults, self.topology.checks)
             self.refuse(faults, causes, outcomes)
             baseline = frozenset(one.check.id for one in outcomes if one.result is Result.PASSED)
-            for fault in faults:
-                self.place.store.add_fault(self.lab, StoredFault(fault.id, fault.node, now(), who(), seed, baseline))
+
+            def bring_about(fault: Fault) -> Answer:
+                stored = StoredFault(fault.id, fault.node, now(), who(), seed, baseline)
+                self.place.store.add_fault(self.lab, stored)
                 self.place.store.add_event(self.lab, who(), "fault", fault.id)
-                self.bring_about(fault)
+                return self.start(fault, fault.inject)
+
+            answers = self.by_node(faults, bring_about)
+            hidden = self.find_hidden([fault for fault in faults if answers[fault.id].code == 0])
+            missed = [fault for fault in faults if fault in hidden or answers[fault.id].code != 0]
+            self.by_node(missed, self.take_back)
+            for fault in missed:
+                raise did_not_show(self.lab, fault, answers[fault.id])
 
     def refuse(self, faults: Sequence[Fault], causes: Mapping[str, Outcome], outcomes: Sequence[Outcome]) -> None:
         """Raise Refused where a fault is there, or where it could not be told that it was repaired."""
@@ -78,30 +91,27 @@ class Sabotage:
                 raise Refused(text.format(fault=fault.id, names=", ".join(failing)), hint=hint)
             before.append(fault)
 
-    def bring_about(self, fault: Fault) -> None:
-        """Run one fault's script and wait until it shows."""
-        self.tell(fault, Progress.STARTED)
-        answer = self.run(fault, fault.inject)
+    def find_hidden(self, faults: Sequence[Fault]) -> list[Fault]:
+        """Wait until faults show, each by its cause and its own checks in one look; return those that do not."""
         until = time.monotonic() + self.settle
-        own = [check for check in self.topology.checks if check.id in fault.fixed]
-        while answer.code == 0:
-            causes, outcomes = self.look([fault], own)
-            results = {one.result for one in outcomes}
-            # Without names, a page cannot even be asked for: that check says nothing, and does not pass either.
-            if causes[fault.id].result is Result.PASSED and Result.FAILED in results and Result.PASSED not in results:
+        hidden = list(faults)
+        while hidden:
+            own = {name for fault in hidden for name in fault.fixed}
+            causes, outcomes = self.look(hidden, [check for check in self.topology.checks if check.id in own])
+            for fault in [one for one in hidden if shows(one, causes[one.id], outcomes)]:
+                hidden.remove(fault)
                 self.tell(fault, Progress.DONE)
-                return
             if time.monotonic() > until:
                 break
-            time.sleep(self.pause)
+            if hidden:
+                time.sleep(self.pause)
+        return hidden
+
+    def take_back(self, fault: Fault) -> None:
+        """Cure a fault that did not show, and forget it."""
         self.tell(fault, Progress.FAILED)
         self.run(fault, fault.cure)
         self.place.store.remove_fault(self.lab, fault.id)
-        said = (answer.stderr or answer.stdout).strip()[-300:] or _("its checks still pass")
-        text = _('the fault "{fault}" did not show on {node} and was taken back: {said}')
-        raise LabctlError(
-            text.format(fault=fault.id, node=fault.node, said=said), hint=f"labctl reset {self.lab} --node {fault.node}"
-        )
 
     def diagnose(self) -> tuple[Diagnosis, ...]:
         """Return how each injected fault stands now, oldest first; all checks of the lab are run once."""
@@ -109,11 +119,14 @@ class Sabotage:
 
     def judge(self, faults: Sequence[Fault]) -> tuple[Diagnosis, ...]:
         """Return how some injected faults stand now."""
-        if not faults:
-            return ()
+        return self.conclude(faults, *self.look(faults, self.topology.checks)) if faults else ()
+
+    def conclude(
+        self, faults: Sequence[Fault], causes: Mapping[str, Outcome], outcomes: Sequence[Outcome]
+    ) -> tuple[Diagnosis, ...]:
+        """Return how some injected faults stand by what was seen."""
         there = self.present()
         everything = find_faults(self.topology, tuple(there))
-        causes, outcomes = self.look(faults, self.topology.checks)
         return tuple(
             diagnose(fault, causes[fault.id], outcomes, there[fault.id].baseline, others(fault, everything))
             for fault in faults
@@ -125,14 +138,8 @@ class Sabotage:
         What is repaired is forgotten; what is not stays known.
         """
         with hold_lab(self.place.home, self.lab, "fault"):
-            for fault in faults:
-                self.tell(fault, Progress.STARTED)
-                self.run(fault, fault.cure)
-            until = time.monotonic() + self.settle
-            found = self.judge(faults)
-            while any(one.state is not FaultState.REPAIRED for one in found) and time.monotonic() < until:
-                time.sleep(self.pause)
-                found = self.judge(faults)
+            self.by_node(faults, lambda fault: self.start(fault, fault.cure))
+            found = self.wait_repaired(faults)
             for one in found:
                 repaired = one.state is FaultState.REPAIRED
                 if repaired:
@@ -140,6 +147,27 @@ class Sabotage:
                     self.place.store.add_event(self.lab, who(), "fault cleared", one.fault.id)
                 self.tell(one.fault, Progress.DONE if repaired else Progress.FAILED)
         return found
+
+    def wait_repaired(self, faults: Sequence[Fault]) -> tuple[Diagnosis, ...]:
+        """Wait until cured faults are repaired and return how they stand.
+
+        All checks are run once, then only those that still stand in the way.
+        """
+        if not faults:
+            return ()
+        until = time.monotonic() + self.settle
+        causes, seen = self.look(faults, self.topology.checks)
+        outcomes = {one.check.id: one for one in seen}
+        while True:
+            found = self.conclude(faults, causes, tuple(outcomes.values()))
+            left = [one for one in found if one.state is not FaultState.REPAIRED]
+            if not left or time.monotonic() > until:
+                return found
+            time.sleep(self.pause)
+            names = {name for one in left for name in (*one.failing, *one.regressed, *one.unknown)}
+            again, seen = self.look([one.fault for one in left], [outcomes[name].check for name in names])
+            causes = {**causes, **again}
+            outcomes |= {one.check.id: one for one in seen}
 
     def look(
         self, faults: Sequence[Fault], checks: Sequence[Check]
@@ -152,6 +180,20 @@ class Sabotage:
         outcomes = run_checks(asked, self.prober, Silent())
         causes = dict(zip((fault.id for fault in faults), outcomes[: len(faults)], strict=True))
         return causes, outcomes[len(faults) :]
+
+    def by_node(self, faults: Sequence[Fault], act: Callable[[Fault], A]) -> dict[str, A]:
+        """Do an act for each fault, side by side on different nodes; return what came of it, by fault."""
+        nodes: dict[str, list[Fault]] = {}
+        for fault in faults:
+            nodes.setdefault(fault.node, []).append(fault)
+        with ThreadPoolExecutor(max_workers=max(1, len(nodes))) as workers:
+            work = [workers.submit(lambda own: [(one.id, act(one)) for one in own], own) for own in nodes.values()]
+            return {name: done for one in work for name, done in one.result()}
+
+    def start(self, fault: Fault, script: str) -> Answer:
+        """Run a script of a fault, and tell that it has begun."""
+        self.tell(fault, Progress.STARTED)
+        return self.run(fault, script)
 
     def run(self, fault: Fault, script: str) -> Answer:
         """Run a script of a fault on its node. Raises LabctlError where the node cannot be reached or does not end."""
@@ -167,6 +209,22 @@ class Sabotage:
     def tell(self, fault: Fault, progress: Progress) -> None:
         """Tell the monitor."""
         self.monitor.tell(Event(fault.node, "fault", progress, fault.id))
+
+
+def shows(fault: Fault, cause: Outcome, outcomes: Sequence[Outcome]) -> bool:
+    """Return whether a fault is there and makes its checks fail."""
+    results = {one.result for one in outcomes if one.check.id in fault.fixed}
+    # Without names, a page cannot even be asked for: that check says nothing, and does not pass either.
+    return cause.result is Result.PASSED and Result.FAILED in results and Result.PASSED not in results
+
+
+def did_not_show(lab: str, fault: Fault, answer: Answer) -> LabctlError:
+    """Return the error of a fault that was taken back."""
+    seen = answer.code == 0
+    said = (answer.stderr or answer.stdout).strip()[-300:] or (_("its checks still pass") if seen else _("no message"))
+    text = _('the fault "{fault}" did not show on {node} and was taken back: {said}')
+    hint = f"labctl reset {lab} --node {fault.node}"
+    return LabctlError(text.format(fault=fault.id, node=fault.node, said=said), hint=hint)
 
 
 def others(fault: Fault, faults: Collection[Fault]) -> set[str]:

@@ -19,6 +19,7 @@ from tests.lab.doubles import Guests, Machines, World, make_place
 from tests.lab.test_golden import bring
 
 LAB = "small-alice"
+LATER = "(sleep 0.4; rm open; touch web) >/dev/null 2>&1 &"
 TEXT = {"en": "x", "fr": "x"}
 
 
@@ -66,6 +67,7 @@ def work(tmp_path: Path) -> Sabotage:
         fault("no-dns", ["dns"], "rm dns; touch cause2", "rm -f cause2; touch dns", site / "cause2"),
         fault("weak", ["dns"], "touch cause3", "rm cause3", site / "cause3"),
         fault("broken", ["dns"], "touch cause4; false; rm dns", "rm cause4", site / "cause4"),
+        fault("slow", ["web"], "rm web; touch cause6", "rm cause6; touch open; " + LATER, site / "cause6"),
         fault("greedy", ["web"], "cat >/dev/null; rm web; touch cause5", "true", site / "cause5"),
     )  # fmt: skip
     topology = sabotage.topology.model_copy(update={"checks": checks, "faults": faults})
@@ -127,6 +129,13 @@ def test_of_several_faults_none_is_injected_where_one_cannot_be(work: Sabotage) 
     assert site(work) == before
 
 
+def test_of_several_faults_only_those_that_do_not_show_are_taken_back(work: Sabotage) -> None:
+    with pytest.raises(LabctlError, match='"weak" did not show on desk and was taken back: its checks still pass'):
+        inject(work, "no-web", "weak")
+    assert site(work) == {"dns", "cause"}
+    assert set(work.present()) == {"no-web"}
+
+
 @pytest.mark.parametrize("name", ["weak", "broken"])
 def test_a_fault_that_does_not_show_is_taken_back(work: Sabotage, name: str) -> None:
     before = site(work)
@@ -134,6 +143,21 @@ def test_a_fault_that_does_not_show_is_taken_back(work: Sabotage, name: str) -> 
         inject(work, name)
     assert site(work) == before
     assert work.present() == {}
+
+
+def test_what_is_repaired_later_is_waited_for(work: Sabotage) -> None:
+    """The cure starts a service that takes a moment; another check fails until then."""
+    inject(work, "slow")
+    (cleared,) = work.clear(find_faults(work.topology, ["slow"]))
+    assert cleared.state is FaultState.REPAIRED
+    assert site(work) == {"web", "dns"}
+
+
+def test_what_its_cure_does_not_repair_stays_known(work: Sabotage) -> None:
+    inject(work, "greedy")
+    (found,) = work.clear(find_faults(work.topology, ["greedy"]))
+    assert (found.state, found.failing) == (FaultState.PRESENT, ("web",))
+    assert set(work.present()) == {"greedy"}
 
 
 def test_a_script_cannot_swallow_the_rest_of_itself(work: Sabotage) -> None:
