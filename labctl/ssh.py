@@ -7,9 +7,10 @@ import logging
 import shlex
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,10 +70,15 @@ def connect(login: Login, deadline: float) -> Iterator[paramiko.SSHClient]:
         text = _("{name} shows another host key than the one labctl gave it: somebody else may be answering")
         raise Unreachable(text.format(name=login.name)) from exc
     except (paramiko.SSHException, OSError, EOFError) as exc:
-        text = _("{name} does not answer SSH at {address}: {error}")
-        raise Unreachable(text.format(name=login.name, address=login.address, error=exc)) from exc
+        raise unreachable(login, exc) from exc
     finally:
         client.close()
+
+
+def unreachable(login: Login, error: Exception) -> Unreachable:
+    """Return what paramiko means by an error."""
+    text = _("{name} does not answer SSH at {address}: {error}")
+    return Unreachable(text.format(name=login.name, address=login.address, error=error))
 
 
 def wait_login(login: Login, deadline: float, pause: float = 0.5) -> float:
@@ -101,6 +107,71 @@ def run(login: Login, argv: Sequence[str], *, stdin: bytes = b"", deadline: floa
     """Run one command on a guest. Raises Unreachable, or TimeoutError after `deadline` seconds."""
     with connect(login, deadline) as client:
         return execute(client, argv, stdin=stdin, deadline=deadline)
+
+
+LogIn = Callable[[Login, float], AbstractContextManager[paramiko.SSHClient]]
+
+
+class Sessions:
+    """Runs commands on guests as `run` does, over one session for each guest that stays open until `close`.
+
+    A login costs an emulated guest a second and more: who asks a guest again and again logs in once.
+    """
+
+    def __init__(self, log_in: LogIn = connect) -> None:
+        self._log_in = log_in
+        self._guard = threading.Lock()
+        self._locks: dict[Login, threading.Lock] = {}
+        self._open: dict[Login, tuple[paramiko.SSHClient, ExitStack]] = {}
+
+    def run(self, login: Login, argv: Sequence[str], *, stdin: bytes = b"", deadline: float = 60) -> Answer:
+        """Run one command on a guest. Raises Unreachable, or TimeoutError after `deadline` seconds.
+
+        After an error the next command logs in anew; no command is ever run twice.
+        """
+        client = self._client(login, deadline)
+        try:
+            return execute(client, argv, stdin=stdin, deadline=deadline)
+        except TimeoutError:
+            self._drop(login)
+            raise
+        except (paramiko.SSHException, OSError, EOFError) as exc:
+            self._drop(login)
+            raise unreachable(login, exc) from exc
+
+    def close(self) -> None:
+        """Close all sessions."""
+        for login in list(self._open):
+            self._drop(login)
+
+    def _client(self, login: Login, deadline: float) -> paramiko.SSHClient:
+        with self._guard:
+            lock = self._locks.setdefault(login, threading.Lock())
+        with lock:
+            if login in self._open:
+                client = self._open[login][0]
+                transport = client.get_transport()
+                if transport is not None and transport.is_active():
+                    return client
+                self._drop(login)
+            with ExitStack() as stack:
+                client = stack.enter_context(self._log_in(login, deadline))
+                self._open[login] = client, stack.pop_all()
+            return client
+
+    def _drop(self, login: Login) -> None:
+        _client, stack = self._open.pop(login, (None, ExitStack()))
+        stack.close()
+
+
+@contextmanager
+def sessions() -> Iterator[Sessions]:
+    """Give what runs commands over sessions that stay open, and close them at the end."""
+    kept = Sessions()
+    try:
+        yield kept
+    finally:
+        kept.close()
 
 
 def execute(client: paramiko.SSHClient, argv: Sequence[str], *, stdin: bytes = b"", deadline: float = 60) -> Answer:

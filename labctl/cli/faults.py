@@ -106,8 +106,11 @@ def inject(lab: str, faults: Sequence[str], seed: str, count: int, difficulty: i
     if bool(faults) == bool(seed):
         raise click.UsageError(_("give the names of faults, or --seed to draw some"))
     title = _("faults of {lab}").format(lab=lab)
-    with open_workplace() as place, choose_display(title, as_json=as_json) as display:
-        work = Sabotage.open(place, lab, display)
+    with (
+        open_workplace() as place,
+        choose_display(title, as_json=as_json) as display,
+        Sabotage.open(place, lab, display) as work,
+    ):
         topology = work.topology
         chosen = find_faults(topology, faults) if faults else draw_faults(topology, seed, count, difficulty)
         work.inject(chosen, seed)
@@ -131,8 +134,11 @@ def inject(lab: str, faults: Sequence[str], seed: str, count: int, difficulty: i
 @JSON
 def status(lab: str, as_json: bool) -> int:
     title = _("faults of {lab}").format(lab=lab)
-    with open_workplace() as place, choose_display(title, as_json=False) as display:
-        work = Sabotage.open(place, lab, display)
+    with (
+        open_workplace() as place,
+        choose_display(title, as_json=False) as display,
+        Sabotage.open(place, lab, display) as work,
+    ):
         found, stored = work.diagnose(), work.present()
     if as_json:
         items = [
@@ -156,8 +162,11 @@ def status(lab: str, as_json: bool) -> int:
 @JSON
 def clear(lab: str, faults: Sequence[str], as_json: bool) -> int:
     title = _("faults of {lab}").format(lab=lab)
-    with open_workplace() as place, choose_display(title, as_json=as_json) as display:
-        work = Sabotage.open(place, lab, display)
+    with (
+        open_workplace() as place,
+        choose_display(title, as_json=as_json) as display,
+        Sabotage.open(place, lab, display) as work,
+    ):
         there = work.present()
         named = [one.id for one in find_faults(work.topology, faults)] if faults else list(there)
         found = work.clear(find_faults(work.topology, [name for name in named if name in there]))

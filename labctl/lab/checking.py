@@ -13,7 +13,7 @@ from labctl.checks.decide import decide
 from labctl.checks.lines import printable
 from labctl.checks.model import Outcome, Question, Reply, Result
 from labctl.checks.questions import agent_program, ask
-from labctl.lab.doors import Guests
+from labctl.lab.doors import Runner
 from labctl.language import _
 from labctl.monitor import Event, Monitor, Progress
 from labctl.ssh import Answer, Login, Unreachable
@@ -34,7 +34,7 @@ class Prober(Protocol):
 class SshProber:
     """Asks over SSH, by a program that the node's own Python reads from standard input."""
 
-    guests: Guests
+    guests: Runner
     logins: Mapping[str, Login]
 
     def probe(self, node: str, questions: Sequence[Question]) -> Sequence[Reply]:

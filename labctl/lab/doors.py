@@ -4,6 +4,7 @@ The modules `labctl.ssh` and `labctl.playbook` are implementations themselves.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -61,11 +62,17 @@ class Images(Protocol):
     def create_overlay_on(self, disk: Path, path: Path, size_gib: int) -> None: ...
 
 
-class Guests(Protocol):
-    """Logins on machines."""
+class Runner(Protocol):
+    """Commands on machines."""
+
+    def run(self, login: Login, argv: Sequence[str], *, stdin: bytes, deadline: float) -> Answer: ...
+
+
+class Guests(Runner, Protocol):
+    """Logins on machines; `sessions` gives a runner that logs in once on each."""
 
     def wait_login(self, login: Login, deadline: float) -> float: ...
-    def run(self, login: Login, argv: Sequence[str], *, stdin: bytes, deadline: float) -> Answer: ...
+    def sessions(self) -> AbstractContextManager[Runner]: ...
     def answers(self, address: str, timeout: float) -> bool: ...
 
 

@@ -1,8 +1,9 @@
 """Brings faults about in a lab, says how they stand, and cures them; every step is proved by the lab's own checks."""
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -41,10 +42,12 @@ class Sabotage:
     pause: float = PAUSE
 
     @classmethod
-    def open(cls, place: Workplace, lab: str, monitor: Monitor) -> "Sabotage":
-        """Return what works on the faults of a lab. Raises LabctlError for an unknown lab."""
+    @contextmanager
+    def open(cls, place: Workplace, lab: str, monitor: Monitor) -> Iterator["Sabotage"]:
+        """Give what works on the faults of a lab, logged in once on each node. Raises for an unknown one."""
         topology = place.load_lab(lab)
-        return cls(place, lab, topology, SshProber(place.guests, place.logins(lab, topology)), monitor)
+        with place.guests.sessions() as guests:
+            yield cls(place, lab, topology, SshProber(guests, place.logins(lab, topology)), monitor)
 
     def present(self) -> dict[str, StoredFault]:
         """Return the faults that were injected, by id; those that the topology does not have any more are left out."""
@@ -198,7 +201,7 @@ class Sabotage:
     def run(self, fault: Fault, script: str) -> Answer:
         """Run a script of a fault on its node. Raises LabctlError where the node cannot be reached or does not end."""
         try:
-            return self.place.guests.run(
+            return self.prober.guests.run(
                 self.prober.logins[fault.node], RUN_SCRIPT, stdin=script.encode(), deadline=SCRIPT_DEADLINE
             )
         except (Unreachable, TimeoutError) as exc:

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Mapping, MutableMapping, MutableSet, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -346,6 +347,9 @@ class Guests:
 
     def answers(self, address: str, timeout: float) -> bool:  # noqa: ARG002
         return True
+
+    def sessions(self) -> AbstractContextManager["Guests"]:
+        return nullcontext(self)
 
 
 class Configurator:

@@ -1,7 +1,7 @@
 """Faults brought about, judged and cured, by real scripts and probes that run here instead of in a machine."""
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,8 +50,8 @@ def fault(name: str, fixed: Sequence[str], inject: str, cure: str, cause: Path) 
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> Sabotage:
-    """Return a lab with two services and a door that must stay shut, each a file in the folder `site`."""
+def work(tmp_path: Path) -> Iterator[Sabotage]:
+    """Give a lab with two services and a door that must stay shut, each a file in the folder `site`."""
     site = tmp_path / "site"
     site.mkdir()
     for name in ("web", "dns"):
@@ -60,7 +60,6 @@ def work(tmp_path: Path) -> Sabotage:
     place = make_place(home, World())
     bring(place, "alice")
     place = replace(place, guests=ThisHost(World(), Crashes()))
-    sabotage = Sabotage.open(place, LAB, Silent())
     checks = (check("web", site / "web"), check("dns", site / "dns"), check("shut", site / "open", negative=True))
     faults = (
         fault("no-web", ["web"], "rm web; touch cause", "rm cause; touch web", site / "cause"),
@@ -70,8 +69,9 @@ def work(tmp_path: Path) -> Sabotage:
         fault("slow", ["web"], "rm web; touch cause6", "rm cause6; touch open; " + LATER, site / "cause6"),
         fault("greedy", ["web"], "cat >/dev/null; rm web; touch cause5", "true", site / "cause5"),
     )  # fmt: skip
-    topology = sabotage.topology.model_copy(update={"checks": checks, "faults": faults})
-    return replace(sabotage, topology=topology, settle=1.0, pause=0.1)
+    with Sabotage.open(place, LAB, Silent()) as sabotage:
+        topology = sabotage.topology.model_copy(update={"checks": checks, "faults": faults})
+        yield replace(sabotage, topology=topology, settle=1.0, pause=0.1)
 
 
 def site(work: Sabotage) -> set[str]:

@@ -13,6 +13,8 @@ import pytest
 
 from tests.homes import TEST_HOME
 
+pytest.register_assert_rewrite("tests.vm.trials")
+
 PREFIX = "t-"
 LAB = "dmz-test"
 LABCTL = Path(sys.executable).with_name("labctl")
