@@ -11,39 +11,45 @@ from labctl.checks.model import Outcome, Result
 from labctl.cli.show import RESULT_SIGNS, count_checks, result_name
 from labctl.cli.table import console, open_table
 from labctl.language import _, ngettext
+from labctl.topology.model import Check
 
 SENTENCE = re.compile(r"(?<=[.!?…])\s+(?=[A-ZÀ-ÖØ-Þ«“])")
 
 
-def first_step(text: str) -> str:
-    """Return the first sentence: what fails. The others say where to look, and hints do that step by step."""
-    return SENTENCE.split(text.strip(), maxsplit=1)[0]
+def steps_of(check: Check, language: str) -> list[str]:
+    """Return the hints of a check, step by step.
+
+    Without hints of its own, they are the sentences of what is said when it fails that say where to look. The first
+    one says what is expected: "192.0.2.80 does not answer" is half of the answer.
+    """
+    if check.hints:
+        return [hint.pick(language) for hint in check.hints]
+    return SENTENCE.split(check.failed.pick(language).strip())[1:]
 
 
-def student_dict(outcome: Outcome, language: str, steps: int) -> dict[str, JsonValue]:
-    """Return an outcome as a student may see it, with the first hints; keys are stable."""
+def hints_of(outcome: Outcome, language: str, count: int) -> tuple[list[str], int]:
+    """Return the first hints of a check, and how many there are beyond; what has passed needs none."""
+    steps = [] if outcome.result is Result.PASSED else steps_of(outcome.check, language)
+    return steps[:count], len(steps[count:])
+
+
+def student_dict(outcome: Outcome, language: str, count: int) -> dict[str, JsonValue]:
+    """Return an outcome as a student may see it, with the first `count` hints; keys are stable."""
     check = outcome.check
-    hints = hints_of(outcome, language, steps)
+    hints, left = hints_of(outcome, language, count)
     return {
         "id": check.id,
         "title": check.title.pick(language),
         "result": str(outcome.result),
-        "text": first_step(outcome.text(language)) if outcome.result is Result.FAILED else "",
         "hints": [*hints],
-        "hints_left": 0 if outcome.result is Result.PASSED else len(check.hints) - len(hints),
+        "hints_left": left,
         "after_reboot": check.after_reboot,
         "rebooted": outcome.rebooted,
     }
 
 
-def hints_of(outcome: Outcome, language: str, steps: int) -> list[str]:
-    """Return the first hints of a check that has not passed."""
-    shown = () if outcome.result is Result.PASSED else outcome.check.hints[:steps]
-    return [hint.pick(language) for hint in shown]
-
-
-def print_student_view(lab: str, outcomes: Sequence[Outcome], language: str, steps: int) -> None:
-    """Print a table of titles and states, then the first sentence and the hints for what does not pass."""
+def print_student_view(lab: str, outcomes: Sequence[Outcome], language: str, count: int) -> None:
+    """Print a table of titles and states, then the first hints for what does not pass."""
     table = open_table(_("Checks of {lab}").format(lab=lab))
     for heading in (_("Check"), _("Test"), _("Result")):
         table.add_column(heading)
@@ -53,20 +59,17 @@ def print_student_view(lab: str, outcomes: Sequence[Outcome], language: str, ste
         table.add_row(outcome.check.id, escape(outcome.check.title.pick(language)), state)
     console().print(table)
     for outcome in outcomes:
-        if outcome.result is not Result.PASSED:
-            print_help(outcome, language, steps)
+        print_hints(outcome, language, count)
     click.echo(count_checks(outcomes))
 
 
-def print_help(outcome: Outcome, language: str, steps: int) -> None:
+def print_hints(outcome: Outcome, language: str, count: int) -> None:
     """Print what a student is told about a check that has not passed."""
-    sign = RESULT_SIGNS[outcome.result][0]
-    text = first_step(outcome.text(language)) or result_name(outcome.result)
-    click.echo(f"{sign} {outcome.check.id}: {text}")
-    hints = hints_of(outcome, language, steps)
+    hints, left = hints_of(outcome, language, count)
+    if hints or left:
+        click.echo(f"{RESULT_SIGNS[outcome.result][0]} {outcome.check.id}: {outcome.check.title.pick(language)}")
     for number, hint in enumerate(hints, start=1):
         click.echo("    " + _("hint {number}: {text}").format(number=number, text=hint))
-    left = len(outcome.check.hints) - len(hints)
     if left:
         text = ngettext("{count} more hint: --hint {next}", "{count} more hints: --hint {next}", left)
         click.echo("    " + text.format(count=left, next=len(hints) + 1))

@@ -1,41 +1,49 @@
-"""What students are shown: titles and states, the first sentence of what fails, hints step by step, and no answer."""
+"""What students are shown: titles and states, hints step by step where they ask, and no answer."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from labctl.checks.model import Outcome, Result
 from labctl.cli.show import seen_text
-from labctl.cli.student_view import first_step, print_student_view, student_dict
+from labctl.cli.student_view import print_student_view, steps_of, student_dict
+from labctl.lab.workplace import shipped_catalogue
+from labctl.shipped import shipped_folder
+from labctl.topology.load import load_topology
 from tests.checks.asking import make
 
-SECRETS = ("dig @192.0.2.53 secret-command", "raw output of the probe", "192.0.2.80", "status 502")
+SECRETS = ("dig @192.0.2.53 secret-command", "raw output of the probe", "192.0.2.80", "status 502", "does not lead")
 HINTS = [{"en": f"Step {number}", "fr": f"Étape {number}"} for number in (1, 2, 3)]
 FAIL = {
-    "en": "The name does not lead to the site. Look at the zone file: it must say 192.0.2.80.",
-    "fr": "Le nom ne mène pas au site. Regardez le fichier de zone : il doit dire 192.0.2.80.",
+    "en": "The name does not lead to 192.0.2.80. Look at the zone file. Then look at the flows!",
+    "fr": "Le nom ne mène pas à 192.0.2.80. Regardez le fichier de zone. Étudiez ensuite les flux !",
 }
 
 
-def outcome(result: Result, *, after_reboot: bool = False) -> Outcome:
+def outcome(result: Result, *, after_reboot: bool = False, hints: Sequence[dict[str, str]] = HINTS) -> Outcome:
     probe = {"type": "dns", "name": "www.lab.example", "answer": "192.0.2.80"}
-    check = make(probe, hints=HINTS, fail=FAIL, title={"en": "The name", "fr": "Le nom"}, after_reboot=after_reboot)
+    check = make(probe, hints=hints, fail=FAIL, title={"en": "The name", "fr": "Le nom"}, after_reboot=after_reboot)
     return Outcome(check, result, "status 502", SECRETS[0], SECRETS[1], 0.5)
 
 
 @pytest.mark.parametrize("result", Result)
 @pytest.mark.parametrize("steps", [0, 2, 9])
-def test_no_answer_is_shown(result: Result, steps: int, capsys: pytest.CaptureFixture[str]) -> None:
-    print_student_view("dmz-alice", [outcome(result)], "en", steps)
-    shown = capsys.readouterr().out + json.dumps(student_dict(outcome(result), "en", steps))
+@pytest.mark.parametrize("hints", [HINTS, ()])
+def test_no_answer_is_shown(
+    result: Result, steps: int, hints: Sequence[dict[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is said when a check fails is no text for students: it names what is expected."""
+    found = outcome(result, hints=hints)
+    print_student_view("dmz-alice", [found], "en", steps)
+    shown = capsys.readouterr().out + json.dumps(student_dict(found, "en", steps))
     assert not [secret for secret in SECRETS if secret in shown]
     assert "The name" in shown
 
 
 def test_hints_come_step_by_step(capsys: pytest.CaptureFixture[str]) -> None:
     found = student_dict(outcome(Result.FAILED), "fr", 1)
-    assert found["text"] == "Le nom ne mène pas au site."
     assert (found["hints"], found["hints_left"]) == (["Étape 1"], 2)
     assert student_dict(outcome(Result.FAILED), "en", 3)["hints_left"] == 0
     print_student_view("dmz-alice", [outcome(Result.FAILED)], "en", 1)
@@ -47,20 +55,26 @@ def test_hints_come_step_by_step(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_what_passes_needs_no_hint() -> None:
     found = student_dict(outcome(Result.PASSED), "en", 3)
-    assert (found["text"], found["hints"], found["hints_left"]) == ("", [], 0)
+    assert (found["hints"], found["hints_left"]) == ([], 0)
 
 
-@pytest.mark.parametrize(
-    ("text", "first"),
-    [
-        ("172.16.10.254 does not answer. Look there.", "172.16.10.254 does not answer."),
-        ("Rien ne répond ! Étudiez la table nat.", "Rien ne répond !"),
-        ("One sentence without an end", "One sentence without an end"),
-        ("", ""),
-    ],
-)
-def test_the_first_step_is_the_first_sentence(text: str, first: str) -> None:
-    assert first_step(text) == first
+def test_without_hints_they_are_the_sentences_that_say_where_to_look(capsys: pytest.CaptureFixture[str]) -> None:
+    found = outcome(Result.FAILED, hints=())
+    assert steps_of(found.check, "en") == ["Look at the zone file.", "Then look at the flows!"]
+    assert steps_of(found.check, "fr") == ["Regardez le fichier de zone.", "Étudiez ensuite les flux !"]
+    print_student_view("dmz-alice", [found], "fr", 0)
+    assert "Regardez" not in capsys.readouterr().out
+    print_student_view("dmz-alice", [found], "fr", 1)
+    shown = capsys.readouterr().out
+    assert "Regardez le fichier de zone." in shown
+    assert "Étudiez" not in shown
+
+
+def test_every_shipped_check_has_a_hint() -> None:
+    for path in sorted(shipped_folder("topologies").glob("*.yml")):
+        for check in load_topology(path, shipped_catalogue()).checks:
+            for language in ("en", "fr"):
+                assert steps_of(check, language), f"{path.stem}: {check.id} has no hint"
 
 
 def test_a_check_for_after_a_reboot_says_when_it_was_run_without_one() -> None:
