@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import click
 
@@ -17,13 +16,14 @@ from labctl.errors import ExitCode
 from labctl.lab.checkpoint import NAME, Checkpoint, checkpoints_of
 from labctl.lab.keeping import Keeper, remove_checkpoint, save_checkpoint
 from labctl.lab.rewind import Restored, restore_checkpoint
+from labctl.lab.site import home_folder
 from labctl.lab.wish import Stop
 from labctl.language import _, ngettext
 
 
 def complete_checkpoints(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  click's signature
     """Complete the checkpoints of the lab named before, from its folder."""
-    home = Path(os.environ.get("LABCTL_HOME") or "/var/lib/labctl")
+    home = home_folder(os.environ)
     found = home.glob(f"labs/{ctx.params.get('lab') or '*'}/checkpoints/*/manifest.json")
     names = {path.parent.name for path in found}
     return sorted(name for name in names if NAME.fullmatch(name) and name.startswith(incomplete))

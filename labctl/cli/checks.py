@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -56,15 +57,14 @@ def check(  # noqa: PLR0913, PLR0917  one parameter for each option of the comma
     after_reboot: bool, student_view: bool, hint: int | None, as_json: bool,
 ) -> int:  # fmt: skip
     with open_workplace() as place:
-        wanted = require_labs(select_labs(place, labs, roster, student, topology))
-        chosen = {lab: choose_checks(place.load_lab(lab), node, ids) for lab in wanted}
-        run = check_after_reboot if after_reboot else check_lab
-        title = _("checks of {lab}").format(lab=", ".join(wanted))
+        names = require_labs(select_labs(place, labs, roster, student, topology))
+        wanted = [choose_wanted(place, lab, node, ids, rebooted=after_reboot) for lab in names]
+        title = _("checks of {lab}").format(lab=", ".join(names))
         with choose_display(title, as_json=False) as display, ThreadPoolExecutor(LABS_AT_ONCE) as workers:
-            several = len(wanted) > 1
+            several = len(names) > 1
             asked = {
-                lab: workers.submit(run, place, lab, checks, ForOwner(lab, display) if several else display)
-                for lab, checks in chosen.items()
+                one.lab: workers.submit(check_lab, place, one, ForOwner(one.lab, display) if several else display)
+                for one in wanted
             }
             outcomes = {lab: done.result() for lab, done in asked.items()}
     language = current_language()
@@ -82,29 +82,39 @@ def check(  # noqa: PLR0913, PLR0917  one parameter for each option of the comma
     return show.check_code([outcome for found in outcomes.values() for outcome in found])
 
 
-def check_lab(place: Workplace, lab: str, checks: Sequence[Check], monitor: Monitor) -> tuple[Outcome, ...]:
-    """Run checks of one lab and keep their outcomes."""
-    topology = place.load_lab(lab)
-    outcomes = run_checks(checks, SshProber(place.guests, place.logins(lab, topology)), monitor)
-    rows = [(found.check.id, str(found.result), found.to_dict("en")) for found in outcomes]
-    place.store.save_outcomes(lab, rows, whole=len(checks) == len(topology.checks))
-    return outcomes
+@dataclass(frozen=True)
+class Wanted:
+    """Which checks of one lab are to be run; with `rebooted`, those meant for after a reboot, after one."""
+
+    lab: str
+    topology: Topology
+    checks: Sequence[Check]
+    rebooted: bool
 
 
-def check_after_reboot(place: Workplace, lab: str, checks: Sequence[Check], monitor: Monitor) -> tuple[Outcome, ...]:
-    """Reboot machines of one lab, run the checks meant for after that, and keep their outcomes. Raises Busy."""
+def choose_wanted(place: Workplace, lab: str, nodes: str, ids: str, *, rebooted: bool) -> Wanted:
+    """Return what is to be run in a lab. Raises LabctlError where nothing is meant for after a reboot."""
     topology = place.load_lab(lab)
-    wanted = [one for one in checks if one.after_reboot]
-    if not wanted:
+    checks = [one for one in choose_checks(topology, nodes, ids) if one.after_reboot or not rebooted]
+    if rebooted and not checks:
         text = _("{lab}: no check is meant for after a reboot")
         raise LabctlError(text.format(lab=lab), hint=f"labctl check {lab}")
-    logins = place.logins(lab, topology)
-    with hold_lab(place.home, lab, "check --after-reboot"):
-        place.store.add_event(lab, who(), "reboot", ", ".join(concerned_nodes(wanted, topology)))
-        rebooting = Rebooting(place.guests, logins, monitor)
-        outcomes = run_rebooted_checks(wanted, topology, rebooting, SshProber(place.guests, logins))
+    return Wanted(lab, topology, checks, rebooted)
+
+
+def check_lab(place: Workplace, wanted: Wanted, monitor: Monitor) -> tuple[Outcome, ...]:
+    """Run checks of one lab and keep their outcomes. Raises Busy where machines are to be rebooted."""
+    prober = SshProber(place.guests, place.logins(wanted.lab, wanted.topology))
+    if wanted.rebooted:
+        with hold_lab(place.home, wanted.lab, "check --after-reboot"):
+            nodes = concerned_nodes(wanted.checks, wanted.topology)
+            place.store.add_event(wanted.lab, who(), "reboot", ", ".join(nodes))
+            rebooting = Rebooting(place.guests, prober.logins, monitor)
+            outcomes = run_rebooted_checks(wanted.checks, wanted.topology, rebooting, prober)
+    else:
+        outcomes = run_checks(wanted.checks, prober, monitor)
     rows = [(found.check.id, str(found.result), found.to_dict("en")) for found in outcomes]
-    place.store.save_outcomes(lab, rows, whole=False)
+    place.store.save_outcomes(wanted.lab, rows, whole=len(wanted.checks) == len(wanted.topology.checks))
     return outcomes
 
 

@@ -2,37 +2,45 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import click
 from pydantic import JsonValue
 from rich.markup import escape
 
+from labctl.classroom.wish import ForOwner
+from labctl.cli.bringing import worst
+from labctl.cli.labs import LABS_AT_ONCE
 from labctl.cli.progress import choose_display
+from labctl.cli.selection import CLASS, STUDENT, TOPOLOGY, require_labs, select_labs
+from labctl.cli.show import print_failure
 from labctl.cli.table import console, open_table
 from labctl.cli.workplace import complete_labs, open_workplace
-from labctl.errors import ExitCode
+from labctl.errors import ExitCode, LabctlError
 from labctl.faults import Diagnosis, FaultState, draw_faults, find_faults
 from labctl.lab.sabotage import Sabotage
-from labctl.lab.workplace import shipped_catalogue
+from labctl.lab.site import home_folder
+from labctl.lab.workplace import Workplace, shipped_catalogue
 from labctl.language import _, current_language, ngettext
 from labctl.shipped import shipped_folder
 from labctl.topology.faults import Fault
 from labctl.topology.load import find_topology, load_topology
 from labctl.topology.model import Topology
 
-LAB = click.argument("lab", metavar=_("LAB"), shell_complete=complete_labs)
+LAB = click.argument("lab", metavar=_("[LAB]"), required=False, default="", shell_complete=complete_labs)
+R = TypeVar("R")
 JSON = click.option("--json", "as_json", is_flag=True, help=_("Print JSON."))
 
 
 def complete_faults(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  click's signature
-    """Complete the faults of the topology of the lab named before."""
-    topology = str(ctx.params.get("lab") or "").rpartition("-")[0]
+    """Complete the faults of the lab named before; nothing for one whose topology cannot be read."""
     try:
-        path = find_topology(topology, shipped_folder("topologies"))
-        names = [fault.id for fault in load_topology(path, shipped_catalogue()).faults]
-    except Exception:
+        names = [fault.id for fault in read_topology(str(ctx.params.get("lab") or "")).faults]
+    except LabctlError:
         return []
     return sorted(name for name in names if name.startswith(incomplete))
 
@@ -47,7 +55,7 @@ def fault() -> None:
 
 def read_topology(word: str) -> Topology:
     """Return the topology of a lab, of a shipped name or of a file."""
-    copy = Path(os.environ.get("LABCTL_HOME") or "/var/lib/labctl") / "labs" / word / "topology.yml"
+    copy = home_folder(os.environ) / "labs" / word / "topology.yml"
     path = copy if "/" not in word and copy.is_file() else find_topology(word, shipped_folder("topologies"))
     return load_topology(path, shipped_catalogue())
 
@@ -95,87 +103,182 @@ def print_ticket(one: Fault, language: str) -> None:
     click.echo(one.ticket.pick(language).strip() + "\n")
 
 
+@dataclass(frozen=True)
+class Asked:
+    """The labs that were asked for, and the faults.
+
+    The first word is a lab; where labs are selected by class, student or topology, all words are faults.
+    """
+
+    words: Sequence[str]
+    roster: Path | None
+    student: str
+    topology: str
+
+    @property
+    def several(self) -> bool:
+        """Return whether labs are selected: then the error of one keeps no other."""
+        return self.roster is not None or bool(self.student or self.topology)
+
+    @property
+    def selector(self) -> str:
+        """Return the words that select the same labs again."""
+        if not self.several:
+            return self.words[0]
+        given = (("--class", self.roster), ("--student", self.student), ("--topology", self.topology))
+        return " ".join(f"{option} {value}" for option, value in given if value)
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Return the faults that are named."""
+        given = tuple(word for word in self.words if word)
+        return given if self.several else given[1:]
+
+    def find_labs(self, place: Workplace) -> tuple[str, ...]:
+        """Return the labs. Raises a usage error where none was asked for, LabctlError where none is left."""
+        names = () if self.several else tuple(word for word in self.words[:1] if word)
+        return require_labs(select_labs(place, names, self.roster, self.student, self.topology))
+
+
+def on_labs(asked: Asked, act: Callable[[Sabotage], R], *, as_json: bool) -> dict[str, R | LabctlError]:
+    """Work on labs, several side by side; return what came of each. Raises the error of a lab that is alone."""
+    with open_workplace() as place:
+        labs = asked.find_labs(place)
+
+        def work(lab: str) -> R | LabctlError:
+            try:
+                with Sabotage.open(place, lab, ForOwner(lab, display) if asked.several else display) as sabotage:
+                    return act(sabotage)
+            except LabctlError as exc:
+                if not asked.several:
+                    raise
+                return exc
+
+        title = _("faults of {lab}").format(lab=", ".join(labs))
+        with choose_display(title, as_json=as_json) as display, ThreadPoolExecutor(LABS_AT_ONCE) as workers:
+            return dict(zip(labs, workers.map(work, labs), strict=True))
+
+
+def report_failure(lab: str, error: LabctlError, *, as_json: bool) -> ExitCode:
+    """Say why nothing, or not all, was done in one of several labs."""
+    if as_json:
+        click.echo(json.dumps({"type": "result", "lab": lab, "error": error.message}, ensure_ascii=False))
+    print_failure(lab, error)
+    return error.exit_code
+
+
 @fault.command(help=_("Bring faults about, those named or as many as asked for by a seed; print their tickets."))
 @LAB
 @FAULTS
+@CLASS
+@STUDENT
+@TOPOLOGY
 @click.option("--seed", metavar=_("TEXT"), default="", help=_("Draw by this seed: the same seed, the same faults."))
 @click.option("--count", type=click.IntRange(1, 20), default=1, show_default=True, help=_("How many to draw."))
 @click.option("--difficulty", type=click.IntRange(1, 3), help=_("Draw only faults of this difficulty."))
 @JSON
-def inject(lab: str, faults: Sequence[str], seed: str, count: int, difficulty: int | None, as_json: bool) -> int:
-    if bool(faults) == bool(seed):
+def inject(  # noqa: PLR0913, PLR0917  one parameter for each option of the command line
+    lab: str, faults: Sequence[str], roster: Path | None, student: str, topology: str, seed: str, count: int,
+    difficulty: int | None, as_json: bool,
+) -> int:  # fmt: skip
+    asked = Asked((lab, *faults), roster, student, topology)
+    if bool(asked.faults) == bool(seed):
         raise click.UsageError(_("give the names of faults, or --seed to draw some"))
-    title = _("faults of {lab}").format(lab=lab)
-    with (
-        open_workplace() as place,
-        choose_display(title, as_json=as_json) as display,
-        Sabotage.open(place, lab, display) as work,
-    ):
-        topology = work.topology
-        chosen = find_faults(topology, faults) if faults else draw_faults(topology, seed, count, difficulty)
-        work.inject(chosen, seed)
+
+    def act(work: Sabotage) -> tuple[Fault, ...]:
+        if asked.faults:
+            found = find_faults(work.topology, asked.faults)
+        else:
+            found = draw_faults(work.topology, seed, count, difficulty)
+        work.inject(found, seed)
+        return found
+
+    done = on_labs(asked, act, as_json=as_json)
+    told: set[tuple[Fault, ...]] = set()
+    codes: list[ExitCode] = []
+    for name, found in done.items():
+        if isinstance(found, LabctlError):
+            codes.append(report_failure(name, found, as_json=as_json))
+            continue
+        report_injected(name, found, seed, as_json=as_json, tickets=found not in told)
+        told.add(found)
+        codes.append(ExitCode.DONE)
+    if not as_json and told:
+        click.echo(_("Try: {hint}").format(hint=f"labctl fault status {asked.selector}"), err=True)
+    return worst(codes)
+
+
+def report_injected(lab: str, found: Sequence[Fault], seed: str, *, as_json: bool, tickets: bool) -> None:
+    """Print what was brought about in a lab, with the tickets where they were not printed for another one."""
     language = current_language()
     if as_json:
-        items = [describe(one, language) for one in chosen]
+        items = [describe(one, language) for one in found]
         click.echo(json.dumps({"type": "result", "lab": lab, "seed": seed, "faults": items}, ensure_ascii=False))
-        return ExitCode.DONE
-    for one in chosen:
+        return
+    for one in found if tickets else ():
         print_ticket(one, language)
-    text = ngettext("{lab}: {count} fault injected", "{lab}: {count} faults injected", len(chosen))
-    click.echo(text.format(lab=lab, count=len(chosen)))
-    click.echo(_("Try: {hint}").format(hint=f"labctl fault status {lab}"), err=True)
-    return ExitCode.DONE
+    text = ngettext("{lab}: {count} fault injected", "{lab}: {count} faults injected", len(found))
+    click.echo(text.format(lab=lab, count=len(found)))
 
 
 @fault.command(
     help=_("Say how injected faults stand. Exit code: 0 all repaired, 1 some not, 9 some could not be checked.")
 )
 @LAB
+@CLASS
+@STUDENT
+@TOPOLOGY
 @JSON
-def status(lab: str, as_json: bool) -> int:
-    title = _("faults of {lab}").format(lab=lab)
-    with (
-        open_workplace() as place,
-        choose_display(title, as_json=False) as display,
-        Sabotage.open(place, lab, display) as work,
-    ):
-        found, stored = work.diagnose(), work.present()
-    if as_json:
-        items = [
-            {
-                **report(one),
-                "at": stored[one.fault.id].at,
-                "by": stored[one.fault.id].who,
-                "seed": stored[one.fault.id].seed,
-            }
-            for one in found
-        ]
-        click.echo(json.dumps({"version": 1, "lab": lab, "faults": items}, ensure_ascii=False))
-    else:
-        show(lab, found)
-    return code_of(found)
+def status(lab: str, roster: Path | None, student: str, topology: str, as_json: bool) -> int:
+    asked = Asked((lab,), roster, student, topology)
+    done = on_labs(asked, lambda work: (work.diagnose(), work.present()), as_json=False)
+    codes: list[ExitCode] = []
+    for name, found in done.items():
+        if isinstance(found, LabctlError):
+            codes.append(report_failure(name, found, as_json=as_json))
+            continue
+        stands, stored = found
+        if as_json:
+            items = [
+                {**report(one), "at": kept.at, "by": kept.who, "seed": kept.seed}
+                for one in stands
+                for kept in (stored[one.fault.id],)
+            ]
+            click.echo(json.dumps({"version": 1, "lab": name, "faults": items}, ensure_ascii=False))
+        codes.append(code_of(stands))
+    if not as_json:
+        show({name: found[0] for name, found in done.items() if not isinstance(found, LabctlError)})
+    return worst(codes)
 
 
 @fault.command(help=_("Cure faults as their author would, all by default, and prove that they are gone."))
 @LAB
 @FAULTS
+@CLASS
+@STUDENT
+@TOPOLOGY
 @JSON
-def clear(lab: str, faults: Sequence[str], as_json: bool) -> int:
-    title = _("faults of {lab}").format(lab=lab)
-    with (
-        open_workplace() as place,
-        choose_display(title, as_json=as_json) as display,
-        Sabotage.open(place, lab, display) as work,
-    ):
+def clear(lab: str, faults: Sequence[str], roster: Path | None, student: str, topology: str, as_json: bool) -> int:
+    asked = Asked((lab, *faults), roster, student, topology)
+
+    def act(work: Sabotage) -> tuple[Diagnosis, ...]:
         there = work.present()
-        named = [one.id for one in find_faults(work.topology, faults)] if faults else list(there)
-        found = work.clear(find_faults(work.topology, [name for name in named if name in there]))
-    if as_json:
-        result = {"type": "result", "lab": lab, "faults": [report(one) for one in found]}
-        click.echo(json.dumps(result, ensure_ascii=False))
-    else:
-        show(lab, found)
-    return code_of(found)
+        named = [one.id for one in find_faults(work.topology, asked.faults)] if asked.faults else list(there)
+        return work.clear(find_faults(work.topology, [name for name in named if name in there]))
+
+    done = on_labs(asked, act, as_json=as_json)
+    codes: list[ExitCode] = []
+    for name, found in done.items():
+        if isinstance(found, LabctlError):
+            codes.append(report_failure(name, found, as_json=as_json))
+            continue
+        if as_json:
+            result = {"type": "result", "lab": name, "faults": [report(one) for one in found]}
+            click.echo(json.dumps(result, ensure_ascii=False))
+        codes.append(code_of(found))
+    if not as_json:
+        show({name: found for name, found in done.items() if not isinstance(found, LabctlError)})
+    return worst(codes)
 
 
 def report(one: Diagnosis) -> dict[str, JsonValue]:
@@ -186,11 +289,8 @@ def report(one: Diagnosis) -> dict[str, JsonValue]:
     }  # fmt: skip
 
 
-def show(lab: str, found: Sequence[Diagnosis]) -> None:
-    """Print how faults stand."""
-    if not found:
-        click.echo(_("{lab}: no fault was injected").format(lab=lab))
-        return
+def show(found: Mapping[str, Sequence[Diagnosis]]) -> None:
+    """Print how the faults of labs stand."""
     words = {
         FaultState.PRESENT: ("✘", "red", _("not repaired")),
         FaultState.REPAIRED: ("✔", "green", _("repaired")),
@@ -198,17 +298,23 @@ def show(lab: str, found: Sequence[Diagnosis]) -> None:
         FaultState.REGRESSED: ("✘", "red", _("repaired, but something else broke")),
         FaultState.UNKNOWN: ("?", "yellow", _("could not be checked")),
     }
+    several = len(found) > 1
     table = open_table()
-    for heading in (_("Fault"), _("Machine"), _("State"), _("Checks concerned")):
+    for heading in (*([_("Lab")] if several else []), _("Fault"), _("Machine"), _("State"), _("Checks concerned")):
         table.add_column(heading)
-    for one in found:
-        sign, style, word = words[one.state]
-        checks = one.failing or one.regressed or one.unknown
-        table.add_row(one.fault.id, one.fault.node, f"[{style}]{sign} {word}[/]", ", ".join(checks) or "—")
-    console().print(table)
+    for lab, faults in found.items():
+        for one in faults:
+            sign, style, word = words[one.state]
+            checks = ", ".join(one.failing or one.regressed or one.unknown) or "—"
+            cells = (one.fault.id, one.fault.node, f"[{style}]{sign} {word}[/]", checks)
+            table.add_row(*((lab,) if several else ()), *cells)
+    if table.row_count:
+        console().print(table)
+    for lab in [lab for lab, faults in found.items() if not faults]:
+        click.echo(_("{lab}: no fault was injected").format(lab=lab))
 
 
-def code_of(found: Sequence[Diagnosis]) -> int:
+def code_of(found: Sequence[Diagnosis]) -> ExitCode:
     """Return the exit code that says how faults stand together."""
     states = {one.state for one in found}
     if states & {FaultState.PRESENT, FaultState.REGRESSED, FaultState.AROUND}:

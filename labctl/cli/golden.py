@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
@@ -13,6 +12,7 @@ from labctl.cli.workplace import open_workplace
 from labctl.errors import ExitCode, LabctlError
 from labctl.golden import Freshness, Verdict, find_unused, find_users, judge, list_golden, remove_golden
 from labctl.lab.frozen import Frozen, taken
+from labctl.lab.site import home_folder
 from labctl.lab.workplace import Workplace
 from labctl.language import _
 from labctl.shipped import shipped_folder
@@ -20,7 +20,7 @@ from labctl.shipped import shipped_folder
 
 def complete_golden(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  click's signature
     """Complete golden labs from their folders."""
-    home = Path(os.environ.get("LABCTL_HOME") or "/var/lib/labctl")
+    home = home_folder(os.environ)
     names = [path.parent.name for path in home.glob("golden/*/manifest.json")]
     return sorted(name for name in names if name.startswith(incomplete))
 

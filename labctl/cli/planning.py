@@ -55,8 +55,9 @@ def validate(files: Sequence[str]) -> int:
                 click.echo(_("Try: {hint}").format(hint=exc.hint), err=True)
             code = exc.exit_code
         else:
-            nodes, checks = count_machines(len(topology.nodes)), count_checks(len(topology.checks))
-            click.echo(_("{path}: valid ({nodes}, {checks})").format(path=path, nodes=nodes, checks=checks))
+            counts = [count_machines(len(topology.nodes)), count_checks(len(topology.checks))]
+            counts += [count_faults(len(topology.faults))] if topology.faults else []
+            click.echo(_("{path}: valid ({counts})").format(path=path, counts=", ".join(counts)))
     return code
 
 
@@ -68,6 +69,11 @@ def count_machines(count: int) -> str:
 def count_checks(count: int) -> str:
     """Return a number of checks in words."""
     return ngettext("{count} check", "{count} checks", count).format(count=count)
+
+
+def count_faults(count: int) -> str:
+    """Return a number of faults in words."""
+    return ngettext("{count} fault", "{count} faults", count).format(count=count)
 
 
 @click.command(help=_("Show what `up` would do for each owner, and why. Nothing is written or changed."))

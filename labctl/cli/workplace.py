@@ -11,7 +11,7 @@ from labctl.cli.typed import printable
 from labctl.errors import LabctlError
 from labctl.hypervisor.accelerator import probe_accelerator
 from labctl.hypervisor.door import Hypervisor
-from labctl.lab.site import DEFAULT_URI
+from labctl.lab.site import DEFAULT_URI, home_folder
 from labctl.lab.wish import Pace
 from labctl.lab.workplace import Workplace
 from labctl.language import _
@@ -59,14 +59,14 @@ def require_node(place: Workplace, lab: str, node: str) -> None:
 
 def complete_labs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  click's signature
     """Complete lab names from the home folder, never from libvirt: it must answer at once."""
-    home = Path(os.environ.get("LABCTL_HOME") or "/var/lib/labctl")
+    home = home_folder(os.environ)
     names = [path.parent.name for path in home.glob("labs/*/topology.yml")]
     return sorted(name for name in names if name.startswith(incomplete))
 
 
 def complete_nodes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  click's signature
     """Complete the machines of the lab named before, from the disks in its folder."""
-    home = Path(os.environ.get("LABCTL_HOME") or "/var/lib/labctl")
+    home = home_folder(os.environ)
     disks = home.glob(f"labs/{ctx.params.get('lab', '*')}/disks/*.qcow2")
     return sorted({path.stem for path in disks if path.stem.startswith(incomplete)})
 

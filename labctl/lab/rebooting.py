@@ -10,7 +10,7 @@ from labctl.checks.model import Outcome, Result
 from labctl.checks.questions import ask
 from labctl.errors import DeadlineMissed, LabctlError
 from labctl.lab.checking import Prober, run_checks
-from labctl.lab.doors import Guests
+from labctl.lab.doors import Runner
 from labctl.language import _
 from labctl.monitor import Event, Monitor, Progress
 from labctl.ssh import Login, Unreachable
@@ -28,7 +28,7 @@ BOOT_ID = "/proc/sys/kernel/random/boot_id"
 class Rebooting:
     """Reboots nodes over SSH."""
 
-    guests: Guests
+    guests: Runner
     logins: Mapping[str, Login]
     monitor: Monitor
     deadline: float = DEADLINE

@@ -13,7 +13,7 @@ import pytest
 from labctl.cli.main import VERBS
 from tests.cli.conftest import LABCTL, Installation
 
-HEAVY = ("libvirt", "paramiko", "pydantic", "ansible_runner", "rich", "ruamel", "jinja2", "cryptography")
+HEAVY = ("libvirt", "paramiko", "pydantic", "ansible_runner", "rich", "ruamel", "jinja2", "cryptography", "weasyprint")
 
 
 def test_the_version(labctl: Installation) -> None:
