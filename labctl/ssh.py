@@ -57,9 +57,9 @@ class Answer:
 def connect(login: Login, deadline: float) -> Iterator[paramiko.SSHClient]:
     """Log in and give the session; `deadline` is in seconds. Raises Unreachable."""
     client = paramiko.SSHClient()
-    client.load_host_keys(str(login.known_hosts))
     client.set_missing_host_key_policy(paramiko.RejectPolicy())
     try:
+        client.load_host_keys(str(login.known_hosts))
         client.connect(
             login.address, port=PORT, username=USER, pkey=paramiko.Ed25519Key.from_private_key_file(str(login.key)),
             timeout=deadline, banner_timeout=max(deadline, BANNER_TIMEOUT), auth_timeout=max(deadline, BANNER_TIMEOUT),

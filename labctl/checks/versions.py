@@ -2,6 +2,8 @@
 
 import re
 
+# python-debian does this too, but it is under the GPL, and labctl is not.
+
 
 def is_older(one: str, other: str) -> bool:
     """Return whether a version comes before another."""

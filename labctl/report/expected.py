@@ -18,7 +18,7 @@ def describe_expected(check: Check, language: str) -> str:
     Secrets are left out. A kind of probe that has no words of its own here is described by its keys.
     """
     gettext = translations(language).gettext
-    wanted = "; ".join(describe_probe(check.probe, gettext))
+    wanted = ("\N{NO-BREAK SPACE}; " if language == "fr" else "; ").join(describe_probe(check.probe, gettext))
     return gettext("forbidden: {what}").format(what=wanted) if check.negative else wanted
 
 
@@ -28,6 +28,11 @@ def describe_probe(probe: Probe, gettext: Gettext) -> Iterator[str]:
         yield gettext("{host} answers").format(host=probe.to)
     elif probe.type == "tcp":
         yield gettext("port {port} of {host} opens").format(port=probe.port, host=probe.to)
+    elif probe.type == "dns":
+        yield gettext("{name} ({record}) has an answer").format(name=probe.name, record=probe.record)
+        yield from holding(gettext("it is {text}"), probe.answer)
+        if probe.server:
+            yield gettext("asked of {host}").format(host=probe.server)
     elif probe.type == "command":
         yield gettext("exit code {code}").format(code=probe.code)
         yield from holding(gettext('the output holds "{text}"'), probe.contains)

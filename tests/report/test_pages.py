@@ -1,6 +1,7 @@
 """Pages, whole, as they are kept in tests/report/golden, and as browsers and screen readers take them."""
 
 import re
+from collections.abc import Callable, Mapping
 from datetime import UTC
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,24 +16,28 @@ from tests.report.sheets import atelier, grid, sheet
 from tests.worlds import catalogue
 
 GOLDEN = Path(__file__).parent / "golden"
-PAGES = {
-    "sheet-en.html": lambda: render_sheet(sheet(made="2026-03-12T10:00:00+00:00"), UTC),
-    "grid-en.html": lambda: render_grid(grid(), UTC),
-    "annex-en.html": lambda: render_annex(make_annex(atelier(), catalogue(), "en")),
+LANGUAGES = ("fr", "en")
+KINDS: Mapping[str, Callable[[str], str]] = {
+    "sheet": lambda language: render_sheet(sheet(language, made="2026-03-12T10:00:00+00:00"), UTC),
+    "grid": lambda language: render_grid(grid(language), UTC),
+    "annex": lambda language: render_annex(make_annex(atelier(), catalogue(), language)),
 }
 VOID = {"meta", "br", "col", "img", "link", "input", "hr"}
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_pages_are_the_golden_ones(name: str, update_golden: bool) -> None:
-    seen = PAGES[name]().replace(f"labctl {__version__}", "labctl VERSION")
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_pages_are_the_golden_ones(kind: str, language: str, update_golden: bool) -> None:
+    seen = KINDS[kind](language).replace(f"labctl {__version__}", "labctl VERSION")
+    path = GOLDEN / f"{kind}-{language}.html"
     if update_golden:
-        (GOLDEN / name).write_text(seen, encoding="utf-8")
-    assert seen == (GOLDEN / name).read_text(encoding="utf-8")
+        path.write_text(seen, encoding="utf-8")
+    assert seen == path.read_text(encoding="utf-8")
 
 
 def test_no_golden_page_is_left_over() -> None:
-    assert {path.name for path in GOLDEN.iterdir()} == PAGES.keys()
+    expected = {f"{kind}-{language}.html" for kind in KINDS for language in LANGUAGES}
+    assert {path.name for path in GOLDEN.iterdir()} == expected
 
 
 class Reader(HTMLParser):
@@ -67,14 +72,10 @@ def read(page: str) -> Reader:
     return reader
 
 
-@pytest.mark.parametrize("language", ["fr", "en"])
-@pytest.mark.parametrize("kind", ["sheet", "grid", "annex"])
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_page_is_whole_and_can_be_read_aloud(kind: str, language: str) -> None:
-    page = {
-        "sheet": lambda: render_sheet(sheet(language), UTC),
-        "grid": lambda: render_grid(grid(language), UTC),
-        "annex": lambda: render_annex(make_annex(atelier(), catalogue(), language)),
-    }[kind]()
+    page = KINDS[kind](language)
     seen = read(page)
     assert seen.all("html") == [{"lang": language}]
     assert [len(seen.all(tag)) for tag in ("title", "h1", "main")] == [1, 1, 1]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -125,6 +126,22 @@ def test_a_killed_machine_is_seen_and_up_brings_it_back(labctl: Installation) ->
     assert {node["name"]: node["state"] for node in found["nodes"]}["client"] == "stopped"
     done = labctl.run("up", "dmz", "--student", "test")
     assert done.returncode == 0, done.stderr
+    assert failed_checks(labctl) == set()
+
+
+def test_a_guest_that_floods_with_what_is_no_text_is_not_believed(labctl: Installation) -> None:  # F-42
+    """It answers every question with 64 MiB of 0xFF; the checks that start from the others are not touched."""
+    liar = "#!/bin/sh\nhead -c 67108864 /dev/zero | tr '\\0' '\\377'\n"
+    script = f"printf '%s' {shlex.quote(liar)} >/usr/local/bin/python3; chmod 755 /usr/local/bin/python3"
+    assert labctl.on("client", "sh", "-c", script).returncode == 0
+    try:
+        report = labctl.json("check", LAB, "--id", "lan-gateway,dmz-not-to-lan,web-service")
+    finally:
+        assert labctl.on("client", "rm", "/usr/local/bin/python3").returncode == 0
+    assert {found["id"]: found["result"] for found in report["checks"]} == {
+        "lan-gateway": "unknown", "dmz-not-to-lan": "passed", "web-service": "passed",
+    }  # fmt: skip
+    assert len(json.dumps(report)) < 100_000
     assert failed_checks(labctl) == set()
 
 
