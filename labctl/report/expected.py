@@ -28,11 +28,6 @@ def describe_probe(probe: Probe, gettext: Gettext) -> Iterator[str]:
         yield gettext("{host} answers").format(host=probe.to)
     elif probe.type == "tcp":
         yield gettext("port {port} of {host} opens").format(port=probe.port, host=probe.to)
-    elif probe.type == "dns":
-        yield gettext("{name} ({record}) has an answer").format(name=probe.name, record=probe.record)
-        yield from holding(gettext("it is {text}"), probe.answer)
-        if probe.server:
-            yield gettext("asked of {host}").format(host=probe.server)
     elif probe.type == "command":
         yield gettext("exit code {code}").format(code=probe.code)
         yield from holding(gettext('the output holds "{text}"'), probe.contains)
@@ -45,12 +40,23 @@ def describe_probe(probe: Probe, gettext: Gettext) -> Iterator[str]:
         yield from holding(gettext("owner {text}"), probe.owner)
         yield from holding(gettext("mode {text}"), probe.mode)
         yield from holding(gettext('the file holds "{text}"'), probe.contains)
-    elif probe.type == "http":
+    else:
+        yield from describe_lookup(probe, gettext)
+
+
+def describe_lookup(probe: Probe, gettext: Gettext) -> Iterator[str]:
+    """Yield the parts of what a probe that asks by name looks for, and of all other kinds."""
+    if probe.type == "http":
         yield gettext("status {status}").format(status=probe.status)
         if probe.url.startswith("https:"):
             yield gettext("valid certificate")
         yield from holding(gettext('the page holds "{text}"'), probe.contains)
         yield from holding(gettext('redirects to "{text}"'), probe.redirect)
+    elif probe.type == "dns":
+        yield gettext("{name} ({record}) has an answer").format(name=probe.name, record=probe.record)
+        yield from holding(gettext("it is {text}"), probe.answer)
+        if probe.server:
+            yield gettext("asked of {host}").format(host=probe.server)
     else:
         yield from describe_keys(probe, gettext)
 
