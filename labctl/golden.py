@@ -164,7 +164,7 @@ def freeze(place: Workplace, plan: Plan, golden: Frozen, monitor: Monitor) -> No
         disk, state = golden.disk(node.member), golden.state(node.member)
         files[f"disks/{disk.name}"] = freeze_file(plan.folders.disk(node.member), disk)
         files[f"states/{state.name}"] = freeze_file(state, state)
-    keys.copy_authority(plan.folders.secrets, golden.secrets)
+    keys.copy_inherited(plan.folders.secrets, golden.secrets)
     golden.write(files)
 
 

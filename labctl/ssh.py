@@ -18,10 +18,10 @@ import paramiko
 
 from labctl.errors import DeadlineMissed, LabctlError
 from labctl.language import _
+from labctl.plan.names import MANAGEMENT_PORT
 from labctl.program import missing
 
 USER = "root"
-PORT = 22
 OUTPUT_LIMIT = 1 << 20  # bytes kept of each stream: a guest may flood
 BANNER_TIMEOUT = 60  # seconds; sshd under emulation forks slowly while a guest still boots
 
@@ -61,7 +61,8 @@ def connect(login: Login, deadline: float) -> Iterator[paramiko.SSHClient]:
     try:
         client.load_host_keys(str(login.known_hosts))
         client.connect(
-            login.address, port=PORT, username=USER, pkey=paramiko.Ed25519Key.from_private_key_file(str(login.key)),
+            login.address, port=MANAGEMENT_PORT, username=USER,
+            pkey=paramiko.Ed25519Key.from_private_key_file(str(login.key)),
             timeout=deadline, banner_timeout=max(deadline, BANNER_TIMEOUT), auth_timeout=max(deadline, BANNER_TIMEOUT),
             allow_agent=False, look_for_keys=False,
         )  # fmt: skip
@@ -219,7 +220,7 @@ def collect(channel: paramiko.Channel, until: float) -> Answer:
 
 def answers(address: str, timeout: float) -> bool:
     """Return whether something accepts TCP connections on the SSH port; the kernel's own word that it lives."""
-    with suppress(OSError), socket.create_connection((address, PORT), timeout=timeout):
+    with suppress(OSError), socket.create_connection((address, MANAGEMENT_PORT), timeout=timeout):
         return True
     return False
 
@@ -234,7 +235,7 @@ def client_command(login: Login, command: Sequence[str]) -> list[str]:
         "PasswordAuthentication": "no",
         "LogLevel": "ERROR",
     }
-    words = ["ssh", "-i", str(login.key)]
+    words = ["ssh", "-p", str(MANAGEMENT_PORT), "-i", str(login.key)]
     for key, value in options.items():
         words += ["-o", f"{key}={value}"]
     return [*words, f"{USER}@{login.address}", *([shlex.join(command)] if command else [])]

@@ -10,6 +10,7 @@ from labctl.topology.model import Check
 
 FOLDER = Path(__file__).parent
 CORE = "agent.py"
+FIRST = "from __future__ import annotations"
 
 # The tasks of the agent, by the file that has them; the core is always sent.
 TASKS: Mapping[str, tuple[str, ...]] = {
@@ -39,10 +40,13 @@ def agent_program(questions: Sequence[Question]) -> bytes:
     functions = [task for name in files for task in TASKS[name] if task in wanted]
     tasks = json.dumps([dict(question.task) for question in questions])
     last = f"main([{', '.join(functions)}], json.loads({tasks!r}))\n"
-    return "\n\n".join([*map(source, files), last]).encode()
+    return "\n\n".join([FIRST, *map(source, files), last]).encode()
 
 
 def source(name: str) -> str:
-    """Return a file of the agent without its imports from the others: a node has all of them in one namespace."""
+    """Return a file of the agent without its imports from the others: a node has all of them in one namespace.
+
+    Annotations are never looked at there, so that what they need is not imported either.
+    """
     lines = (FOLDER / name).read_text(encoding="utf-8").splitlines()
-    return "\n".join(line for line in lines if not line.startswith("from labctl."))
+    return "\n".join(line for line in lines if not line.startswith(("from labctl.", "from typing ")))

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from labctl.plan.names import MANAGEMENT_PORT
+
 IDENTITY_CREDENTIAL = "labctl.identity"
 
 # The kernel's own fw_cfg files are the second way in for systemd versions that do not import credentials from there.
@@ -30,7 +32,7 @@ Wants=systemd-remount-fs.service
 After=systemd-remount-fs.service systemd-journald.socket
 # Before udev sees the network cards, so that .link files name them at the very first boot.
 Before=systemd-udev-trigger.service systemd-networkd.service systemd-tmpfiles-setup.service
-Before=ssh.service sysinit.target shutdown.target
+Before=sysinit.target shutdown.target
 Conflicts=shutdown.target
 
 [Service]
@@ -59,7 +61,7 @@ resize2fs "$part"
 
 GROW_UNIT = """[Unit]
 Description=Grow the root file system to the size of the disk
-After=ssh.service
+After=labctl-ssh.service
 
 [Service]
 Type=oneshot
@@ -75,7 +77,7 @@ KEYBOARD_UNIT = """[Unit]
 Description=Console keyboard layout
 Documentation=man:setupcon(1)
 ConditionPathExists=/etc/console-setup/cached_UTF-8_del.kmap.gz
-After=ssh.service
+After=labctl-ssh.service
 
 [Service]
 Type=oneshot
@@ -88,15 +90,72 @@ WantedBy=multi-user.target
 
 # labctl waits for the guest agent's connection and takes it for "SSH answers".
 AGENT_AFTER_SSH = """[Unit]
-Wants=ssh.service
-After=ssh.service
+Wants=labctl-ssh.service
+After=labctl-ssh.service
+"""
+
+# labctl's own way in, beside the sshd that students configure and may break. Without PAM a login costs a third less,
+# and its port is on the management link alone: a scan of a lab's networks does not find it.
+MANAGEMENT_SSHD = """# Accès de labctl par le lien de gestion : ne pas modifier.
+# Le service SSH du TP est « ssh » (/etc/ssh).
+HostKey /etc/labctl/ssh_host_ed25519_key
+AuthorizedKeysFile /etc/labctl/authorized_keys
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+UsePAM no
+UseDNS no
+PidFile none
+PrintMotd no
+PrintLastLog no
+LogLevel ERROR
+AcceptEnv LANG LC_*
+SetEnv LANG=fr_FR.UTF-8
+Subsystem sftp internal-sftp
+"""
+
+# sd_listen_fds(3): systemd binds the socket to the link, which sshd itself cannot. By default it would be opened
+# before the basic system, and all would wait for the network card.
+MANAGEMENT_SOCKET = f"""[Unit]
+Description=labctl's own SSH port on the management link
+DefaultDependencies=no
+After=sysinit.target
+Conflicts=shutdown.target
+Before=shutdown.target
+
+[Socket]
+ListenStream=[::]:{MANAGEMENT_PORT}
+BindToDevice=mgmt
+Accept=no
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+# Its sessions outlive it, as those of Debian's ssh.service do.
+MANAGEMENT_SERVICE = """[Unit]
+Description=labctl's own SSH server on the management link
+Requires=labctl-ssh.socket
+After=labctl-ssh.socket
+
+[Service]
+Type=notify
+ExecStart=/usr/sbin/sshd -D -f /usr/lib/labctl/sshd_config
+KillMode=process
+Restart=on-failure
+RuntimeDirectory=sshd
+RuntimeDirectoryMode=0755
+RuntimeDirectoryPreserve=yes
+
+[Install]
+WantedBy=multi-user.target
 """
 
 # With one processor, what starts at the same time as sshd delays it; these can wait until it answers.
-LATER = "[Unit]\nAfter=ssh.service\n"
+LATER = "[Unit]\nAfter=labctl-ssh.service\n"
 
-# sshd reads its configuration once more by itself: the test before it only costs another start of the program.
-SSH_WITHOUT_TEST = "[Service]\nExecStartPre=\n"
+# sshd reads its configuration once more by itself: the test before it only costs another start of the program. The
+# folder is where both servers confine themselves: it must not go with the one that students stop.
+SSH = LATER + "\n[Service]\nExecStartPre=\nRuntimeDirectoryPreserve=yes\n"
 
 # A rescue by the boot menu stays possible: hold Shift while the machine starts.
 GRUB_CONFIG = """set timeout=0
@@ -140,7 +199,10 @@ FILES: Mapping[str, str] = {
     "etc/systemd/system/labctl-grow.service": GROW_UNIT,
     "etc/systemd/system/labctl-keyboard.service": KEYBOARD_UNIT,
     "etc/systemd/system/qemu-guest-agent.service.d/labctl.conf": AGENT_AFTER_SSH,
-    "etc/systemd/system/ssh.service.d/labctl.conf": SSH_WITHOUT_TEST,
+    "etc/systemd/system/ssh.service.d/labctl.conf": SSH,
+    "usr/lib/labctl/sshd_config": MANAGEMENT_SSHD,
+    "etc/systemd/system/labctl-ssh.socket": MANAGEMENT_SOCKET,
+    "etc/systemd/system/labctl-ssh.service": MANAGEMENT_SERVICE,
     "etc/systemd/system/systemd-logind.service.d/labctl.conf": LATER,
     "etc/systemd/system/cron.service.d/labctl.conf": LATER,
     # No account has a password: who holds a machine's console holds the machine, as with a real one.
@@ -186,6 +248,8 @@ LINKS: Mapping[str, str] = {
     "etc/localtime": "/usr/share/zoneinfo/Europe/Paris",
     "etc/systemd/system/sysinit.target.wants/labctl-identity.service": "/etc/systemd/system/labctl-identity.service",
     "etc/systemd/system/multi-user.target.wants/labctl-grow.service": "/etc/systemd/system/labctl-grow.service",
+    "etc/systemd/system/multi-user.target.wants/labctl-ssh.socket": "/etc/systemd/system/labctl-ssh.socket",
+    "etc/systemd/system/multi-user.target.wants/labctl-ssh.service": "/etc/systemd/system/labctl-ssh.service",
     "etc/systemd/system/multi-user.target.wants/labctl-keyboard.service": "/etc/systemd/system/labctl-keyboard.service",
     # It loads the vsock modules to offer SSH on a socket that labs do not have.
     "etc/systemd/system-generators/systemd-ssh-generator": "/dev/null",
@@ -204,7 +268,7 @@ find "$1"/usr/share/man -mindepth 1 -maxdepth 1 ! -name fr ! -name 'man*' -exec 
 rm -rf "$1"/usr/share/info/*
 # Debian starts the resolver before everything else that is not early boot; here it waits until sshd answers.
 sed -e 's/^Before=.*/Before=nss-lookup.target shutdown.target/' -e 's/^WantedBy=sysinit/WantedBy=multi-user/' \\
-    -e '/^\\[Unit\\]/a After=ssh.service' "$1"/usr/lib/systemd/system/systemd-resolved.service \\
+    -e '/^\\[Unit\\]/a After=labctl-ssh.service' "$1"/usr/lib/systemd/system/systemd-resolved.service \\
     >"$1"/etc/systemd/system/systemd-resolved.service
 rm -f "$1"/etc/systemd/system/*.wants/systemd-resolved.service \\
     "$1"/etc/systemd/system/dbus-org.freedesktop.resolve1.service

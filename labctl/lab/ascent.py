@@ -103,7 +103,7 @@ class Ascent:
             folder.mkdir(mode=0o711, parents=True, exist_ok=True)
         golden = self.wish.golden
         if golden and len(self.plan.actions_of(ActionKind.CLONE_MACHINE)) == len(self.plan.nodes):
-            keys.copy_authority(golden.secrets, folders.secrets)
+            keys.copy_inherited(golden.secrets, folders.secrets)
         self.secrets = keys.ensure_keys(folders, self.plan.lab, self.plan.nodes)
         self.each(self.plan.actions_of(ActionKind.CREATE_MACHINE), "create", self.create_machine)
 

@@ -41,7 +41,7 @@ class SshProber:
         """Return the replies in the order of the questions."""
         try:
             answer = self.guests.run(
-                self.logins[node], ["python3", "-"], stdin=agent_program(questions), deadline=ROUND_DEADLINE
+                self.logins[node], ["python3", "-I", "-S", "-"], stdin=agent_program(questions), deadline=ROUND_DEADLINE
             )
         except (Unreachable, TimeoutError) as exc:
             return [Reply(error=str(exc))] * len(questions)

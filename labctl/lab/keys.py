@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import NameOID
 
 from labctl.plan.model import Folders, PlannedNode
+from labctl.plan.names import MANAGEMENT, MANAGEMENT_PORT
 from labctl.render.identity import Keys
 from labctl.render.inventory import Access
 from labctl.ssh import Login
@@ -41,21 +42,24 @@ def ensure_keys(folders: Folders, lab: str, nodes: Iterable[PlannedNode]) -> dic
     ensure_authority(paths, lab)
     keys, lines = {}, []
     for node in nodes:
-        path = folders.secrets / f"host_{node.member}_ed25519"
-        public = ensure_key_pair(path, f"root@{node.member}")
-        keys[node.member] = Keys(path.read_text(encoding="ascii"), public, authorized)
-        lines.append(f"{node.address} {' '.join(public.split()[:2])}\n")
+        host, management = (folders.secrets / f"{kind}_{node.member}_ed25519" for kind in ("host", MANAGEMENT))
+        public, pinned = (ensure_key_pair(path, f"root@{node.member}") for path in (host, management))
+        private = (path.read_text(encoding="ascii") for path in (host, management))
+        keys[node.member] = Keys(next(private), public, next(private), authorized)
+        lines.append(f"[{node.address}]:{MANAGEMENT_PORT} {' '.join(pinned.split()[:2])}\n")
     write_secret(paths.known_hosts, "".join(lines).encode())
     return keys
 
 
-def copy_authority(source: Path, target: Path) -> None:
-    """Copy a lab's certificate authority, and the certificates that it has issued, into another secrets folder.
+def copy_inherited(source: Path, target: Path) -> None:
+    """Copy what a clone shares with its golden lab into another secrets folder.
 
-    The machines of a clone hold certificates of the golden lab's authority: the clone's is the same.
+    Its machines hold certificates of the golden lab's authority: the clone's is the same. And labctl's own SSH servers
+    run on with the keys that they have in memory: a server's start costs as much as a login, and who holds one machine
+    of a lab reaches no other lab's link.
     """
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for path in source.glob("ca.*"):
+    for path in (*source.glob("ca.*"), *source.glob(f"{MANAGEMENT}_*")):
         write_secret(target / path.name, path.read_bytes())
     for path in source.glob("issued-*"):
         write_secret(target / path.name, path.read_bytes())

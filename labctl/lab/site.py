@@ -16,14 +16,13 @@ from typing import Protocol
 
 from labctl.errors import LabctlError
 from labctl.language import _
-from labctl.plan.names import SEATS, home_mark
+from labctl.plan.names import MANAGEMENT_PORT, SEATS, home_mark
 from labctl.plan.observed import Observed, Tag
 from labctl.process import read_boot_id
 from labctl.store import Store
 
 DEFAULT_HOME = Path("/var/lib/labctl")
 DEFAULT_URI = "qemu:///system"
-SSH_PORT = 22
 
 
 class Observer(Protocol):
@@ -106,7 +105,7 @@ class Site:
 
     def who_answers(self, addresses: Collection[str], timeout: float) -> frozenset[str]:
         """Return the addresses whose kernel accepts a connection on the SSH port within `timeout` seconds in all."""
-        return knock(addresses, SSH_PORT, timeout)
+        return knock(addresses, MANAGEMENT_PORT, timeout)
 
 
 def open_site(machines: Observer, environment: Mapping[str, str]) -> Site:

@@ -11,6 +11,7 @@ from ipaddress import IPv4Network
 
 OBJECTS = uuid.UUID("5a1c3a7e-0c4e-5b57-9d0e-6c61626374c1")  # chosen once; changing it renames every lab
 MANAGEMENT = "mgmt"
+MANAGEMENT_PORT = 61022  # of SSH; above the ports of a guest's own connections (ip_local_port_range)
 SPARE = "spare-"  # starts the owners of labs that wait for somebody; no student has such a name
 SEATS = ".seats"  # inside the folder of labs: the folders of spares, and of labs that were spares
 

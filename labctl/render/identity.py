@@ -14,10 +14,15 @@ from labctl.plan.model import PlannedInterface, PlannedNode
 
 @dataclass(frozen=True)
 class Keys:
-    """The keys of a node in OpenSSH's text formats: its own host key pair, and who may log in as root."""
+    """The keys of a node in OpenSSH's text formats.
+
+    Its host key pair is what the lab's networks see of it. `management` is the private host key of labctl's own server,
+    which only the host can reach; `authorized` says who may log in there as root.
+    """
 
     host_private: str
     host_public: str
+    management: str
     authorized: str
 
 
@@ -28,8 +33,9 @@ def render_identity(node: PlannedNode, keys: Keys) -> str:
         write("/etc/hosts", "0644", render_hosts(node)),
         write("/etc/ssh/ssh_host_ed25519_key", "0600", keys.host_private),
         write("/etc/ssh/ssh_host_ed25519_key.pub", "0644", keys.host_public),
-        "d /root/.ssh 0700 root root -",
-        write("/root/.ssh/authorized_keys", "0600", keys.authorized),
+        "d /etc/labctl 0700 root root -",
+        write("/etc/labctl/ssh_host_ed25519_key", "0600", keys.management),
+        write("/etc/labctl/authorized_keys", "0600", keys.authorized),
         *(
             write(f"/etc/systemd/network/10-{interface.name}.link", "0644", render_link(interface))
             for interface in (node.management, *node.interfaces)
@@ -83,7 +89,8 @@ def render_personalisation(node: PlannedNode, keys: Keys, now: float, seed: byte
             for path, content in (
                 ("/etc/ssh/ssh_host_ed25519_key", keys.host_private),
                 ("/etc/ssh/ssh_host_ed25519_key.pub", keys.host_public),
-                ("/root/.ssh/authorized_keys", keys.authorized),
+                # labctl's server reads it at each login.
+                ("/etc/labctl/authorized_keys", keys.authorized),
             )
         ),
         # sshd(8): at SIGHUP it starts anew and reads its keys; sessions that are open go on.
@@ -123,8 +130,11 @@ def render_network_file(node: PlannedNode, interface: PlannedInterface) -> str:
         # systemd-resolved writes them into /etc/resolv.conf.
         lines += [f"DNS={server}" for server in node.nameservers]
         lines += [f"Domains={node.search}"] if node.search else []
+    if interface.address == "dhcp":
+        # systemd-networkd would start systemd-hostnamed at each lease, to give the machine another name.
+        lines += ["", "[DHCPv4]", "UseHostname=no"]
     if node.nameservers and interface.address == "dhcp":
-        lines += ["", "[DHCPv4]", "UseDNS=no"]
+        lines.append("UseDNS=no")
     for route in node.routes:
         if route.interface == interface.name:
             lines += ["", "[Route]", f"Destination={route.to}", f"Gateway={route.via}"]

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from labctl.plan.model import NetworkKind, Plan, PlannedNode
+from labctl.plan.names import MANAGEMENT_PORT
 from labctl.topology.model import Segment, Topology
 
 
@@ -41,6 +42,7 @@ def lab_variables(plan: Plan, topology: Topology, access: Access) -> dict[str, J
     }
     return {
         "ansible_user": "root",
+        "ansible_port": MANAGEMENT_PORT,
         "ansible_ssh_private_key_file": str(access.key),
         # Host keys are known before the first boot: an unknown one is refused, never asked about.
         "ansible_ssh_common_args": " ".join([

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from labctl.plan.names import MANAGEMENT_PORT
 from labctl.program import Output, run
 
 MAC = "52:54:00:0a:0b:0c"
@@ -54,7 +55,7 @@ def start_machine(disk: Path, folder: Path) -> Iterator[Machine]:
         "-vga", "std", "-display", "none", "-serial", f"file:{folder / 'serial.log'}",
         "-monitor", f"unix:{folder / 'monitor'},server=on,wait=off",
         "-drive", f"file={disk},if=none,id=disk", "-device", "virtio-blk-pci,drive=disk",
-        "-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{port}-:22",
+        "-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{port}-:{MANAGEMENT_PORT}",
         "-device", f"virtio-net-pci,netdev=net,mac={MAC},romfile=",
         "-fw_cfg", f"name=opt/io.systemd.credentials/labctl.identity,file={folder / 'identity'}",
     ]  # fmt: skip
@@ -68,13 +69,14 @@ def start_machine(disk: Path, folder: Path) -> Iterator[Machine]:
 
 def write_identity(folder: Path) -> int:
     """Write keys, known hosts and the credential; return a free port for SSH."""
-    for name in ("key", "host"):
+    for name in ("key", "host", "management"):
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", folder / name])
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
     public = (folder / "host.pub").read_text()
-    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {public}")
+    pinned = (folder / "management.pub").read_text()
+    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {pinned}")
     files = {
         "/etc/hostname 0644": "web\n",
         "/etc/hosts 0644": "127.0.0.1 localhost\n127.0.1.1 web.lan.example web\n",
@@ -82,9 +84,10 @@ def write_identity(folder: Path) -> int:
         "/etc/systemd/network/10-mgmt.network 0644": "[Match]\nName=mgmt\n[Network]\nDHCP=ipv4\n",
         "/etc/ssh/ssh_host_ed25519_key 0600": (folder / "host").read_text(),
         "/etc/ssh/ssh_host_ed25519_key.pub 0644": public,
-        "/root/.ssh/authorized_keys 0600": (folder / "key.pub").read_text(),
+        "/etc/labctl/ssh_host_ed25519_key 0600": (folder / "management").read_text(),
+        "/etc/labctl/authorized_keys 0600": (folder / "key.pub").read_text(),
     }
-    lines = ["d /root/.ssh 0700 root root - -"]
+    lines = ["d /etc/labctl 0700 root root - -"]
     lines += [f"f~ {file} root root - {base64.b64encode(text.encode()).decode()}" for file, text in files.items()]
     (folder / "identity").write_text("\n".join(lines) + "\n")
     return port

@@ -21,7 +21,12 @@ from tests.worlds import catalogue, plan
 GOLDEN = Path(__file__).parent.parent / "golden"
 CASES = sorted(path.name for path in GOLDEN.iterdir() if path.is_dir())
 SCHEMAS = Path("/usr/share/libvirt/schemas")
-KEYS = Keys("PRIVATE HOST KEY\n", "ssh-ed25519 AAAAhost root@node\n", "ssh-ed25519 AAAAlogin labctl@lab\n")
+KEYS = Keys(
+    "PRIVATE HOST KEY\n",
+    "ssh-ed25519 AAAAhost root@node\n",
+    "PRIVATE MANAGEMENT KEY\n",
+    "ssh-ed25519 AAAAlogin labctl@lab\n",
+)
 
 
 def test_there_are_cases() -> None:

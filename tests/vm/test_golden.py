@@ -51,7 +51,7 @@ def test_every_lab_of_the_class_is_ready_and_whole(labctl: Installation) -> None
 def test_what_must_be_a_labs_own_is(labctl: Installation) -> None:  # SEC-16, SEC-17
     keys = [ssh(labctl, lab, "web", "cat", "/etc/ssh/ssh_host_ed25519_key.pub") for lab in LABS]
     assert keys[0] != keys[1]
-    logins = [ssh(labctl, lab, "web", "cat", "/root/.ssh/authorized_keys") for lab in LABS]
+    logins = [ssh(labctl, lab, "web", "cat", "/etc/labctl/authorized_keys") for lab in LABS]
     assert logins[0] != logins[1]
     assert all(len(login.splitlines()) == 1 for login in logins), "the golden lab's key still opens the clone"
     randoms = [ssh(labctl, lab, "web", "head", "-c", "16", "/proc/sys/kernel/random/uuid") for lab in LABS]
