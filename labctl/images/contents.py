@@ -157,6 +157,10 @@ LATER = "[Unit]\nAfter=labctl-ssh.service\n"
 # folder is where both servers confine themselves: it must not go with the one that students stop.
 SSH = LATER + "\n[Service]\nExecStartPre=\nRuntimeDirectoryPreserve=yes\n"
 
+# systemd gives a device and a service 90 s to appear. Where a class boots on two processors that is too short, and what
+# was given up stays away until the next boot: the management link too. See systemd-system.conf(5).
+PATIENCE = "[Manager]\nDefaultDeviceTimeoutSec=15min\nDefaultTimeoutStartSec=10min\n"
+
 # A rescue by the boot menu stays possible: hold Shift while the machine starts.
 GRUB_CONFIG = """set timeout=0
 if keystatus --shift; then set timeout=-1; fi
@@ -195,6 +199,7 @@ SCREEN_LOGIN = "[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin root 
 FILES: Mapping[str, str] = {
     "usr/lib/labctl/identity": IDENTITY_SCRIPT,
     "usr/lib/labctl/grow": GROW_SCRIPT,
+    "etc/systemd/system.conf.d/labctl.conf": PATIENCE,
     "etc/systemd/system/labctl-identity.service": IDENTITY_UNIT,
     "etc/systemd/system/labctl-grow.service": GROW_UNIT,
     "etc/systemd/system/labctl-keyboard.service": KEYBOARD_UNIT,
