@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
 import click
 
@@ -35,16 +36,18 @@ class Accelerators:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.found: Pace | None = None
+        self.one = Lock()
 
     def __call__(self, image: Path) -> Pace:
         """Return the pace of guests here."""
-        if self.found is None:
-            accelerator = probe_accelerator(self.home, image)
-            self.found = Pace(accelerator.kind, accelerator.factor)
-            if accelerator.kind != "kvm":
-                text = _("Warning: no hardware acceleration ({reason}); machines are emulated and slow.")
-                click.secho(text.format(reason=accelerator.reason), err=True, fg="yellow")
-        return self.found
+        with self.one:  # machines boot side by side, and all ask
+            if self.found is None:
+                accelerator = probe_accelerator(self.home, image)
+                self.found = Pace(accelerator.kind, accelerator.factor)
+                if accelerator.kind != "kvm":
+                    text = _("Warning: no hardware acceleration ({reason}); machines are emulated and slow.")
+                    click.secho(text.format(reason=accelerator.reason), err=True, fg="yellow")
+            return self.found
 
 
 def require_node(place: Workplace, lab: str, node: str) -> None:
