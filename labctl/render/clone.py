@@ -14,6 +14,7 @@ from labctl.errors import LabctlError
 from labctl.language import _
 from labctl.plan.model import Folders, PlannedInterface, PlannedNetwork, PlannedNode
 from labctl.render.tag import NAMESPACE, PREFIX, render_tag
+from labctl.render.xml import TRANSLATED_OF_CLONE
 
 TAG = f"{{{NAMESPACE}}}object"
 ALIAS = "ua-"  # starts the aliases that a description may choose; domain.xml.j2 puts the interface's name behind it
@@ -30,6 +31,8 @@ def clone_domain(saved_xml: str, node: PlannedNode, networks: Mapping[str, Plann
     root = ElementTree.fromstring(saved_xml)
     golden = foreign_words(root)
     rename(root, node)
+    for cache in root.iterfind("./features/tcg/tb-cache"):
+        cache.text, cache.attrib["unit"] = str(TRANSLATED_OF_CLONE), "MiB"
     for interface in root.iterfind("./devices/interface"):
         connect(interface, node, networks)
     give_files(root, node, folders)

@@ -13,6 +13,10 @@ from markupsafe import Markup
 from labctl.plan.model import Folders, NetworkKind, PlannedNetwork, PlannedNode
 from labctl.render.tag import render_tag, unconfigured
 
+# MiB of translated code that QEMU keeps for an emulated machine; its own default is 1 GiB. No two machines share it, so
+# it is most of what a clone costs beside a class. Measured up to the gate: 64 MiB are as fast as 128, 48 cost 4 %, 32 15 %.
+TRANSLATED = 128
+TRANSLATED_OF_CLONE = 48
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -44,6 +48,7 @@ def render_domain(
         interfaces=(node.management, *node.interfaces),
         management=node.management,
         virtualisation="kvm" if accelerator == "kvm" else "qemu",
+        translated=TRANSLATED_OF_CLONE if node.tag.golden else TRANSLATED,
         # "configured" says what was done, not what is wanted: a new machine gets it at the gate.
         tag=Markup(render_tag(node.tag if made else unconfigured(node.tag))),  # noqa: S704  render_tag quotes every value
     )  # fmt: skip
