@@ -14,7 +14,7 @@ from labctl.plan.model import Folders, NetworkKind, PlannedNetwork, PlannedNode
 from labctl.render.tag import render_tag, unconfigured
 
 # MiB of translated code that QEMU keeps for an emulated machine; its own default is 1 GiB. No two machines share it, so
-# it is most of what a clone costs beside a class. Measured up to the gate: 64 MiB are as fast as 128, 48 cost 4 %, 32 15 %.
+# it is most of what a clone costs beside a class. Up to the gate, 64 MiB are as fast as 128, 48 cost 4 %, 32 15 %.
 TRANSLATED = 128
 TRANSLATED_OF_CLONE = 48
 TEMPLATES = Path(__file__).parent / "templates"
