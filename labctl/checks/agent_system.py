@@ -8,6 +8,7 @@ import pwd
 import re
 import subprocess
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -121,7 +122,10 @@ def borg(task: dict[str, Any]) -> dict[str, Any]:
     """Restore from the newest archive of BorgBackup."""
     environment = {"BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes", "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes"}
     if task["password_file"]:
-        environment["BORG_PASSPHRASE"] = read_password(task["password_file"])
+        try:
+            environment["BORG_PASSPHRASE"] = read_password(task["password_file"])
+        except OSError as exc:
+            return {"code": 2, "err": str(exc)}
     argv = ["borg", "--bypass-lock", "list", "--last", "1", "--json", task["repository"]]
     said = run({"argv": argv, "environment": environment, "timeout": task["timeout"]})
     if said.get("code") != 0:
@@ -142,13 +146,21 @@ def restic(task: dict[str, Any]) -> dict[str, Any]:
     argv = ["restic", "--no-lock", "snapshots", "--json", "--latest", "1"]
     said = run({"argv": argv, "environment": environment, "timeout": task["timeout"]})
     if said.get("code") != 0:
-        return said if said.get("error") else {"code": 2, "err": said["err"]}
+        return said if said.get("error") else {"code": 2, "err": restic_error(said["err"])}
     snapshots = json.loads(said["out"])
     if not snapshots:
         return {"code": 1, "err": "no snapshot"}
     newest = max(snapshots, key=lambda one: str(one["time"]))
     argv = ["restic", "--no-lock", "dump", newest["id"], task["file"]]
     return restored(argv, environment, newest["time"], task["timeout"])
+
+
+def restic_error(text: str) -> str:
+    """Return the message of an error; with --json, restic writes errors as JSON too."""
+    try:
+        return str(json.loads(text.strip().splitlines()[-1])["message"]).splitlines()[0]
+    except (ValueError, LookupError, TypeError):
+        return text
 
 
 def read_password(path: str) -> str:
@@ -160,19 +172,27 @@ def read_password(path: str) -> str:
 def restored(argv: list[str], environment: dict[str, str], made: str, timeout: float) -> dict[str, Any]:
     """Hash what a program writes, however large; `made` is when the backup was made, in ISO 8601."""
     total = hashlib.sha256()
-    until = time.monotonic() + timeout
     child = subprocess.Popen(
         argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
         env={**ENVIRONMENT, "HOME": "/root", **environment},
     )  # fmt: skip
     children.add(child.pid)
+    late = threading.Event()
+
+    def give_up() -> None:
+        late.set()
+        os.killpg(child.pid, 9)
+
+    clock = threading.Timer(timeout, give_up)  # a repository that hangs writes nothing: reading must not wait for it
+    clock.start()
     with child:
         for chunk in iter(lambda: child.stdout.read(1 << 20), b""):  # type: ignore[union-attr]  # it is a pipe
             total.update(chunk)
-            if time.monotonic() > until:
-                os.killpg(child.pid, 9)
-                return {"error": "timeout"}
+        child.wait()
+        clock.cancel()
     children.discard(child.pid)
+    if late.is_set():
+        return {"error": "timeout"}
     if child.returncode != 0:
         return {"code": 1, "err": "the newest backup does not hold the file"}
     when = re.sub(r"\.\d+|Z$", lambda found: "+00:00" if found.group() == "Z" else "", made)

@@ -114,7 +114,7 @@ def restore_command(probe: Backup) -> str:
 
 
 def judge_backup(probe: Backup, reply: Reply) -> Verdict:
-    """Judge the hashes, then the age; a repository that does not open restores nothing."""
+    """Judge the hashes, then age and duration (RPO and RTO); a repository that does not open restores nothing."""
     if reply.code != 0:
         return Verdict(False, last_line(reply.err))
     facts: dict[str, Any] = json.loads(reply.out)
@@ -127,7 +127,11 @@ def judge_backup(probe: Backup, reply: Reply) -> Verdict:
         return Verdict(False, _("what is restored differs from the source"))
     if probe.hours is not None and hours > probe.hours:
         return Verdict(False, _("age of the newest backup: {hours:.0f} h").format(hours=hours))
-    return Verdict(True, _("same hash; age of the backup: {hours:.0f} h").format(hours=hours))
+    if probe.seconds is not None and reply.seconds > probe.seconds:
+        text = _("the restore took {seconds:.0f} s, more than {limit} s")
+        return Verdict(False, text.format(seconds=reply.seconds, limit=probe.seconds))
+    text = _("same hash; age of the backup: {hours:.1f} h; restored in {seconds:.0f} s")
+    return Verdict(True, text.format(hours=hours, seconds=reply.seconds))
 
 
 KINDS: tuple[Kind[Any], ...] = (

@@ -74,7 +74,7 @@ def test_a_playbook_runs_its_role_on_its_group_and_names_its_competencies(role: 
 @pytest.mark.parametrize("role", ROLES)
 def test_a_role_says_what_it_is_in_both_languages_and_what_it_needs(role: str) -> None:
     facts = promises(role)
-    assert set(facts) == {"title", "competencies", "packages"}
+    assert set(facts) - {"french"} == {"title", "competencies", "packages"}
     assert set(facts["title"]) == {"en", "fr"}
     assert all(facts["title"].values())
     assert facts["packages"]
@@ -105,6 +105,12 @@ def described(options: Mapping[str, Any], path: str) -> Iterator[tuple[str, bool
 @pytest.mark.parametrize("role", ROLES)
 def test_every_parameter_is_described(role: str) -> None:
     assert [path for path, found in described(specification(role), role) if not found] == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_french_of_parameters_is_that_of_parameters_there_are(role: str) -> None:
+    known = {path.removeprefix(f"{role}.{role}_") for path, _found in described(specification(role), role)}
+    assert set(promises(role).get("french", {})) <= known
 
 
 @pytest.mark.parametrize("role", ROLES)
