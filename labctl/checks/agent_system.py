@@ -135,7 +135,7 @@ def borg(task: dict[str, Any]) -> dict[str, Any]:
         return {"code": 1, "err": "no archive"}
     name = task["repository"] + "::" + archives[-1]["archive"]
     argv = ["borg", "--bypass-lock", "extract", "--stdout", name, task["file"].lstrip("/")]
-    return restored(argv, environment, archives[-1]["time"], task["timeout"])
+    return hash_output(argv, environment, archives[-1]["time"], task["timeout"])
 
 
 def restic(task: dict[str, Any]) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def restic(task: dict[str, Any]) -> dict[str, Any]:
         return {"code": 1, "err": "no snapshot"}
     newest = max(snapshots, key=lambda one: str(one["time"]))
     argv = ["restic", "--no-lock", "dump", newest["id"], task["file"]]
-    return restored(argv, environment, newest["time"], task["timeout"])
+    return hash_output(argv, environment, newest["time"], task["timeout"])
 
 
 def restic_error(text: str) -> str:
@@ -169,7 +169,7 @@ def read_password(path: str) -> str:
         return stream.readline().rstrip("\n")
 
 
-def restored(argv: list[str], environment: dict[str, str], made: str, timeout: float) -> dict[str, Any]:
+def hash_output(argv: list[str], environment: dict[str, str], made: str, timeout: float) -> dict[str, Any]:
     """Hash what a program writes, however large; `made` is when the backup was made, in ISO 8601."""
     total = hashlib.sha256()
     child = subprocess.Popen(

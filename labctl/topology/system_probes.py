@@ -71,4 +71,6 @@ class Backup(Model):
     at: Name | None = Field(default=None, description=N_("the node that has the source; this node if absent"))
     password_file: FilePath | None = Field(default=None, description=N_("file of this node with the passphrase"))
     hours: int | None = Field(default=None, ge=1, le=8760, description=N_("largest age of the newest backup"))
-    seconds: int | None = Field(default=None, ge=1, le=3600, description=N_("longest time that the restore may take"))
+    seconds: int | None = Field(
+        default=None, ge=1, le=3600, description=N_("longest time that the restore may take, in seconds")
+    )

@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+import time
 from pathlib import Path
 
 import pytest
 
+from labctl.checks import agent_system
+from labctl.checks.decide import decide
 from labctl.checks.model import Reply, Result
 from labctl.checks.questions import ask
 from labctl.checks.versions import is_older
@@ -62,11 +65,11 @@ def test_a_copy_is_the_same_as_its_source(tmp_path: Path) -> None:
 
 
 HASH = hashlib.sha256(b"data").hexdigest()
-BORG = {"type": "backup", "tool": "borg", "repository": "ssh://b/./r", "file": "/srv/a", "hours": 24}
+BORG = {"type": "backup", "tool": "borg", "repository": "ssh://b/./r", "file": "/srv/a", "hours": 24, "seconds": 60}
 
 
-def restored(age: float = 3600, found: str = HASH, source: str = HASH) -> Reply:
-    return Reply(0, out=json.dumps({"hash": found, "age": age}), then={"": Reply(0, out=source)})
+def restored(age: float = 3600, found: str = HASH, source: str = HASH, seconds: float = 12.3) -> Reply:
+    return Reply(0, out=json.dumps({"hash": found, "age": age}), seconds=seconds, then={"": Reply(0, out=source)})
 
 
 @pytest.mark.parametrize(
@@ -74,6 +77,7 @@ def restored(age: float = 3600, found: str = HASH, source: str = HASH) -> Reply:
     [
         (restored(), Result.PASSED),
         (restored(age=25 * 3600), Result.FAILED),
+        (restored(seconds=61), Result.FAILED),
         (restored(found="0"), Result.FAILED),
         (Reply(1, err="no archive", then={"": Reply(0, out=HASH)}), Result.FAILED),
         (Reply(2, err="passphrase supplied is incorrect"), Result.FAILED),
@@ -82,7 +86,7 @@ def restored(age: float = 3600, found: str = HASH, source: str = HASH) -> Reply:
         (Reply(error="timeout"), Result.UNKNOWN),
     ],
 )
-def test_a_restore_is_judged_by_hash_and_age(reply: Reply, expected: Result) -> None:
+def test_a_restore_is_judged_by_hash_age_and_duration(reply: Reply, expected: Result) -> None:
     assert decided(BORG, reply) is expected
 
 
@@ -91,3 +95,57 @@ def test_what_a_person_would_type_restores_the_newest_archive() -> None:
     assert command == (
         'borg extract --stdout ssh://b/./r::"$(borg list --last 1 --short ssh://b/./r)" srv/a | sha256sum'
     )
+
+
+def test_a_restore_says_age_and_duration() -> None:
+    check = make(BORG)
+    assert decide(check, ask(check), restored(age=5400)).seen == (
+        "same hash; age of the backup: 1.5 h; restored in 12 s"
+    )
+
+
+def test_a_lost_passphrase_is_told_as_what_it_is(tmp_path: Path) -> None:
+    probe = {**BORG, "password_file": str(tmp_path / "none"), "source": str(tmp_path / "a")}
+    (found,) = outcomes(probe)
+    assert (found.result, str(tmp_path / "none") in found.seen) == (Result.FAILED, True)
+
+
+def test_a_repository_that_hangs_is_given_up() -> None:
+    start = time.monotonic()
+    found = agent_system.hash_output(["sh", "-c", "sleep 60 & echo x; sleep 60"], {}, "2026-11-23T03:00:00", 0.5)
+    assert found == {"error": "timeout"}
+    assert time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize(
+    ("made", "zone"), [("2026-11-23T03:00:00.000000", "Europe/Paris"), ("2026-11-23T02:00:00.5Z", "UTC")]
+)
+def test_what_is_restored_is_hashed_with_its_age(made: str, zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    found = agent_system.hash_output(["printf", "data"], {}, made, 20)
+    facts = json.loads(found["out"])
+    assert (found["code"], facts["hash"]) == (0, HASH)
+    assert facts["age"] == pytest.approx(time.time() - 1795399200, abs=60)
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_a_file_that_no_backup_holds_is_said() -> None:
+    found = agent_system.hash_output(["false"], {}, "2026-11-23T03:00:00", 20)
+    assert (found["code"], found["err"]) == (1, "the newest backup does not hold the file")
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ('{"message_type":"exit_error","code":12,"message":"Fatal: wrong password or no key found"}\n',
+         "Fatal: wrong password or no key found"),
+        ('{"message":"Fatal: repository does not exist\\nIs there one?"}', "Fatal: repository does not exist"),
+        ("Fatal: plain", "Fatal: plain"),
+        ("[1]", "[1]"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_what_restic_says_in_json_is_read(said: str, shown: str) -> None:
+    assert agent_system.restic_error(said) == shown
