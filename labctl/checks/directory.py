@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from labctl.checks.agent import SECRET_FILE
-from labctl.checks.kind import HANDSHAKE_TIMEOUT, Asked, Kind, program
+from labctl.checks.kind import HANDSHAKE_TIMEOUT, PROGRAM_TIMEOUT, Asked, Kind, program
 from labctl.checks.lines import first_line, last_line
 from labctl.checks.model import Reply, Task, Verdict
 from labctl.language import _
@@ -92,7 +92,7 @@ def ask_smb(probe: Smb) -> Asked:
         {"user": one.user, "password": one.password, "share": one.share, "folder": one.folder or ""}
         for one in probe.rights
     ]
-    task: Task = {"do": "smb", "host": probe.server, "rows": rows, "timeout": HANDSHAKE_TIMEOUT}
+    task: Task = {"do": "smb", "host": probe.server, "rows": rows, "timeout": PROGRAM_TIMEOUT}
     first = probe.rights[0]
     return Asked(task, shlex.join(["smbclient", f"//{probe.server}/{first.share}", "-U", first.user, "-c", "ls"]))
 

@@ -12,12 +12,13 @@ from labctl.topology.faults import Fault
 from labctl.topology.load import load_topology
 from tests.homes import TEST_HOME
 from tests.vm.conftest import PREFIX, Installation, virsh
-from tests.vm.test_sabotage import groups, stands
+from tests.vm.trials import Clone, groups, prove_faults
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(1800)]
 
 LAB = "sauvegarde-test"
 TOPOLOGY = load_topology(shipped_folder("topologies") / "sauvegarde.yml", shipped_catalogue())
+GROUPS = groups(TOPOLOGY)
 CHECKS = {check.id for check in TOPOLOGY.checks}
 NODES = ("fw", "poste", "fichiers", "base", "sauvegarde", "distant")
 REPOSITORY = "ssh://sauvegarde/srv/borg/fichiers"
@@ -182,22 +183,10 @@ def test_sabotage_is_seen_by_exactly_its_checks(labctl: Installation, table: Seq
         assert labctl.run("reset", LAB, "--yes").returncode == 0
 
 
-@pytest.mark.parametrize("group", groups(TOPOLOGY), ids=lambda group: "+".join(fault.id for fault in group))
+@pytest.mark.parametrize("group", GROUPS.values(), ids=list(GROUPS))
 def test_faults_show_as_they_say_and_their_cure_repairs_them(labctl: Installation, group: Sequence[Fault]) -> None:
-    names = [fault.id for fault in group]
     try:
-        done = labctl.run("fault", "inject", LAB, *names)
-        assert done.returncode == 0, done.stderr
-        done = labctl.run("fault", "status", LAB, "--json")
-        assert done.returncode == 1, done.stderr
-        found = stands(done.stdout)
-        assert {name: one["state"] for name, one in found.items()} == dict.fromkeys(names, "present"), found
-        for fault in group:
-            one = found[fault.id]
-            assert {*one["failing"]} <= {*fault.fixed} <= {*one["failing"], *one["unknown"]}
-            assert one["regressed"] == []
-    finally:
-        done = labctl.run("fault", "clear", LAB, "--json")
-    assert done.returncode == 0, done.stdout + done.stderr
-    cleared = stands(done.stdout.splitlines()[-1])
-    assert {name: one["state"] for name, one in cleared.items()} == dict.fromkeys(names, "repaired")
+        prove_faults(group, Clone(labctl, LAB))
+    except BaseException:
+        labctl.run("reset", LAB, "--yes")
+        raise
