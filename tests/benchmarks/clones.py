@@ -33,6 +33,7 @@ from labctl.topology.load import load_topology
 from labctl.topology.model import Topology
 from tests.benchmarks.boot import pace
 
+DMZ = shipped_folder("topologies") / "dmz.yml"
 COLD = ("cold1", "cold2")  # one after the other: side by side, on two processors, they take longer in all
 CLASS = tuple(f"s{number:02d}" for number in range(1, 25))
 TIMES = 3
@@ -83,9 +84,8 @@ def cold_lab(place: Workplace, topology: Topology, path: Path, owner: str) -> fl
 
 
 @contextmanager
-def prepared(place: Workplace) -> Iterator[tuple[Topology, Path, Frozen]]:
-    """Give the lab's topology, its file and its golden lab; remove all labs at the end."""
-    path = shipped_folder("topologies") / "dmz.yml"
+def prepared(place: Workplace, path: Path = DMZ) -> Iterator[tuple[Topology, Path, Frozen]]:
+    """Give a lab's topology, its file and its golden lab; remove all labs at the end."""
     topology = load_topology(path, place.catalogue)
     golden = ensure_golden(place, (topology, path), lambda image: pace(place, image), Silent(), Stop())
     try:
