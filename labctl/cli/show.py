@@ -155,7 +155,12 @@ def print_check_grid(outcomes: Mapping[str, Sequence[Outcome]]) -> None:
         table.add_column(heading, overflow="fold")
     for lab, found in outcomes.items():
         passed = [outcome for outcome in found if outcome.result is Result.PASSED]
-        signs = (f"{RESULT_SIGNS[one.result][0]} {one.check.id}" for one in found if one.result is not Result.PASSED)
+        # A line may end between two checks, not between a sign and its check.
+        signs = (
+            f"{RESULT_SIGNS[one.result][0]}\N{NO-BREAK SPACE}{one.check.id}"
+            for one in found
+            if one.result is not Result.PASSED
+        )
         points = sum(one.check.points for one in passed), sum(one.check.points for one in found)
         table.add_row(lab, f"{len(passed)}/{len(found)}", f"{points[0]}/{points[1]}", "  ".join(signs))
     console().print(table)

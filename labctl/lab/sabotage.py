@@ -158,9 +158,9 @@ class Sabotage:
         """
         if not faults:
             return ()
-        until = time.monotonic() + self.settle
         causes, seen = self.look(faults, self.topology.checks)
         outcomes = {one.check.id: one for one in seen}
+        until = time.monotonic() + self.settle  # from here: on a busy host the first look alone may take that long
         while True:
             found = self.conclude(faults, causes, tuple(outcomes.values()))
             left = [one for one in found if one.state is not FaultState.REPAIRED]

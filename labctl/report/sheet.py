@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from labctl.competencies import load_competencies
+from labctl.language import translations
 from labctl.report.expected import describe_expected
 from labctl.report.harmless import Shown, show_line, show_text
 from labctl.topology.model import Check, Topology
@@ -33,7 +34,10 @@ class Ruling(StrEnum):
 
 @dataclass(frozen=True)
 class Found:
-    """What is kept of the last run of one check. `at` is UTC, ISO 8601; the texts are harmless."""
+    """What is kept of the last run of one check. `at` is UTC, ISO 8601; the texts are harmless.
+
+    `rebooted` says that the machines were rebooted just before.
+    """
 
     status: Status
     at: str
@@ -41,6 +45,7 @@ class Found:
     command: str
     output: Shown
     seconds: float
+    rebooted: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,6 +140,7 @@ def read_found(result: str, at: str, evidence: object) -> Found:
         command=show_line(text_of(kept.get("command"))),
         output=show_text(text_of(kept.get("output"))),
         seconds=float(seconds) if isinstance(seconds, int | float) else 0.0,
+        rebooted=kept.get("rebooted") is True,
     )
 
 
@@ -172,7 +178,7 @@ def make_row(check: Check, found: Found | None, language: str) -> Row:
         node=check.origin,
         command=found.command if found else "",
         expected=describe_expected(check, language),
-        obtained=found.seen if found else "",
+        obtained=obtained(check, found, language) if found else "",
         status=status,
         competency=check.competency,
         competency_title=title_of(check.competency),
@@ -184,6 +190,13 @@ def make_row(check: Check, found: Found | None, language: str) -> Row:
         at=found.at if found else "",
         seconds=found.seconds if found else 0.0,
     )
+
+
+def obtained(check: Check, found: Found, language: str) -> str:
+    """Return what was seen, and that it was not seen after a reboot where that is what the check is for."""
+    if found.rebooted or not check.after_reboot or found.status is Status.UNKNOWN:
+        return found.seen
+    return f"{found.seen} — {translations(language).gettext('not tested after a reboot')}"
 
 
 def is_essential(check: Check) -> bool:

@@ -138,3 +138,21 @@ def test_checks_without_points_count_by_their_number() -> None:
     results = {name: replace(one, status=Status.PASSED) for name, one in mixed().items()}
     seen = make_sheet(Subject("a-b", "b"), topology, results, "en")
     assert (seen.verdict.ruling, seen.verdict.share) == (Ruling.RESERVED, 87)
+
+
+@pytest.mark.parametrize(
+    ("status", "rebooted", "said"),
+    [
+        ("passed", False, "running — not tested after a reboot"),
+        ("failed", False, "running — not tested after a reboot"),
+        ("passed", True, "running"),
+        ("unknown", False, "running"),
+    ],
+)
+def test_a_check_for_after_a_reboot_says_when_there_was_none(status: str, rebooted: bool, said: str) -> None:
+    topology = atelier()
+    check = topology.checks[0].model_copy(update={"after_reboot": True})
+    one = topology.model_copy(update={"checks": (check,)})
+    kept = read_found(status, AT, {"seen": "running", "rebooted": rebooted})
+    (row,) = make_sheet(Subject("x", "x"), one, {check.id: kept}, "en").rows
+    assert row.obtained == said
