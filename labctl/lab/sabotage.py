@@ -22,7 +22,7 @@ from labctl.topology.model import Check, Topology
 
 A = TypeVar("A")
 
-SCRIPT_DEADLINE = 120  # seconds; a script starts and stops services of an emulated machine
+SCRIPT_DEADLINE = 300  # seconds; an emulated machine starts services and update-ca-certificates slowly
 SETTLE = 60  # seconds that a service may take until a fault shows, or until it works again
 PAUSE = 2.0
 # The script comes first and whole: what it starts must not read the rest of it from standard input.

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -31,6 +32,11 @@ def add_lab(labctl: Installation, lab: str, *, checked: bool = True) -> None:
         store.save_outcomes(lab, rows, whole=True)
 
 
+def complaints(done: subprocess.CompletedProcess[str]) -> str:
+    """Return what a command said beside its result, without the word of patience of a busy host."""
+    return "".join(line for line in done.stderr.splitlines(keepends=True) if not line.endswith("…\n"))
+
+
 @pytest.fixture
 def alice(labctl: Installation) -> Installation:
     add_lab(labctl, LAB)
@@ -39,7 +45,7 @@ def alice(labctl: Installation) -> Installation:
 
 def test_a_sheet_is_french_unless_english_is_wanted(alice: Installation) -> None:
     french = alice.run("report", LAB)
-    assert (french.returncode, french.stderr) == (0, "")
+    assert (french.returncode, complaints(french)) == (0, "")
     assert '<html lang="fr">' in french.stdout
     assert "Le bureau joint sa passerelle" in french.stdout
     english = alice.run("report", LAB, "--language", "en", LABCTL_LANG="fr")
@@ -52,7 +58,7 @@ def test_a_sheet_is_french_unless_english_is_wanted(alice: Installation) -> None
 def test_every_format_on_standard_output(alice: Installation) -> None:
     def seen(kind: str) -> str:
         done = alice.run("report", LAB, "--format", kind, "--language", "en")
-        assert (done.returncode, done.stderr) == (0, "")
+        assert (done.returncode, complaints(done)) == (0, "")
         return done.stdout
 
     assert json.loads(seen("json"))["verdict"]["ruling"] == "accepted_with_reservations"
@@ -74,7 +80,7 @@ def test_a_pdf_is_a_file_named_after_the_lab(alice: Installation) -> None:
 def test_a_report_is_replaced_and_nothing_else_is(alice: Installation, name: str) -> None:
     for _again in range(2):
         done = alice.run("report", LAB, "--output", name)
-        assert (done.returncode, done.stdout, done.stderr) == (0, "", f"written: {name}\n")
+        assert (done.returncode, done.stdout, complaints(done)) == (0, "", f"written: {name}\n")
     target = alice.home / name
     assert "dns-site" in target.read_text(encoding="utf-8")
     for precious in (b"id;name\nalice;Alice\n", b"<!DOCTYPE html>mine", b'{"mine": 1}', b"\xef\xbb\xbfid,name\n"):
@@ -133,7 +139,7 @@ def test_a_class_with_a_student_without_a_lab_and_one_never_checked(alice: Insta
     add_lab(alice, "atelier-x-alice")  # of an owner who is not in the class
     (alice.home / "classe.csv").write_text("id,name\nalice,Alice\nbob,Bob\nzoe,Zoé\n", encoding="utf-8")
     done = alice.run("report", "--class", "classe.csv", "--format", "json")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, complaints(done)) == (0, "")
     labs = json.loads(done.stdout)["labs"]
     assert [(lab["student"], lab["lab"]) for lab in labs] == [("Alice", LAB), ("Bob", "atelier-bob"), ("Zoé", "")]
     assert labs[1]["total"]["undecided"] == 8
@@ -146,7 +152,7 @@ def test_a_class_with_a_student_without_a_lab_and_one_never_checked(alice: Insta
 
 def test_annex_ii_e_of_a_shipped_lab(labctl: Installation) -> None:
     done = labctl.run("report", "--annex-ii-e", "dmz")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, complaints(done)) == (0, "")
     assert "Un service d&#39;authentification" in done.stdout
     assert labctl.run("report", "--annex-ii-e", "dmz", "--format", "pdf").stdout == "annexe-ii-e-dmz.pdf\n"
 
