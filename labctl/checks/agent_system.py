@@ -59,6 +59,8 @@ def smb(task: dict[str, Any]) -> dict[str, Any]:
     """Try each user of a rights matrix; `out` has what listing and writing gave for each row as JSON."""
     with ThreadPoolExecutor(4) as workers:
         rows = list(workers.map(lambda row: try_share(task["host"], row, task["timeout"]), task["rows"]))
+    if any(row["list"] == "timeout" for row in rows):
+        return {"error": "timeout"}
     return {"code": 0, "out": json.dumps(rows)}
 
 

@@ -4,12 +4,18 @@ import json
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from labctl.checks.agent import SECRET_FILE
-from labctl.checks.model import Question
+from labctl.checks.model import Question, Reply, Result
 from labctl.checks.questions import agent_program
+from labctl.lab.checking import run_checks
+from labctl.monitor import Silent
+from tests.checks.asking import make
 
 
 def perform(*tasks: dict[str, Any]) -> list[dict[str, Any]]:
@@ -98,3 +104,24 @@ def test_a_secret_reaches_a_program_by_standard_input() -> None:
 def test_a_file_that_is_a_folder_of_a_file_does_not_exist() -> None:
     (reply,) = perform({"do": "file", "path": "/etc/hosts/x"})
     assert reply["code"] == 1
+
+
+class Crowded:
+    """A prober that does only some tasks of each round in time, and that notes how many it was asked for."""
+
+    def __init__(self, able: int) -> None:
+        self.able = able
+        self.rounds: list[int] = []
+
+    def probe(self, _node: str, questions: Sequence[Question]) -> Sequence[Reply]:
+        self.rounds.append(len(questions))
+        return [Reply() if place < self.able else Reply(error="timeout") for place in range(len(questions))]
+
+
+@pytest.mark.parametrize(("able", "rounds", "unknown"), [(2, [5, 3, 1], 0), (5, [5], 0), (0, [5], 5)])
+def test_what_a_crowded_machine_did_not_do_in_time_is_asked_again(able: int, rounds: list[int], unknown: int) -> None:
+    checks = [make({"type": "ping", "to": "192.0.2.1"}, id=f"n{number}") for number in range(5)]
+    crowded = Crowded(able)
+    found = run_checks(checks, crowded, Silent())
+    assert crowded.rounds == rounds
+    assert sum(one.result is Result.UNKNOWN for one in found) == unknown
