@@ -28,6 +28,9 @@ children: set[int] = set()
 
 def run(task: dict[str, Any]) -> dict[str, Any]:
     """Run a program without a shell. Secrets reach it by `stdin` or by a file, never by its arguments."""
+    if task.get("password_file"):
+        password = read_password(task["password_file"])
+        task = {**task, **({"secret": password} if SECRET_FILE in task["argv"] else {"stdin": password + "\n"})}
     if "secret" not in task:
         return run_program(task["argv"], task)
     import tempfile
@@ -36,6 +39,18 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
         secret.write(task["secret"])
         secret.flush()
         return run_program([secret.name if word == SECRET_FILE else word for word in task["argv"]], task)
+
+
+def read_password(path: str) -> str:
+    """Return the password that a file has as its first line or, as Samba's files of accounts do, after `password =`."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            text = stream.read(LIMIT)
+    except OSError as exc:
+        raise ValueError(path + ": " + str(exc.strerror)) from exc  # it is no program that is missing
+    pairs = [line.partition("=") for line in text.splitlines()]
+    found = [value.strip() for key, equals, value in pairs if equals and key.strip() == "password"]
+    return found[0] if found else text.partition("\n")[0]
 
 
 def run_program(argv: list[str], task: dict[str, Any]) -> dict[str, Any]:

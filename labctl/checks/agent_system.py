@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
-from labctl.checks.agent import ENVIRONMENT, SECRET_FILE, children, run
+from labctl.checks.agent import ENVIRONMENT, SECRET_FILE, children, read_password, run
 
 
 def account(task: dict[str, Any]) -> dict[str, Any]:
@@ -65,22 +65,28 @@ def smb(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def try_share(host: str, row: dict[str, Any], timeout: float) -> dict[str, str]:
-    """List a share, then put an empty file there and take it away again."""
+    """List a share, then put an empty file there and take it away again, all in one session."""
     domain, _mark, user = row["user"].rpartition("\\")
-    secret = f"username = {user}\npassword = {row['password']}\n" + (f"domain = {domain}\n" if domain else "")
+    password = row["password"] or read_password(row["password_file"])
+    secret = f"username = {user}\npassword = {password}\n" + (f"domain = {domain}\n" if domain else "")
     name = "labctl-" + os.urandom(6).hex()
     folder = ["-D", row["folder"]] if row["folder"] else []
-
-    def ask(command: str) -> str:
+    with tempfile.NamedTemporaryFile(prefix="empty-") as empty:
+        command = f"ls; put {empty.name} {name}; rm {name}"
         argv = ["smbclient", f"//{host}/{row['share']}", "-A", SECRET_FILE, *folder, "-c", command]
-        return status(run({"argv": argv, "secret": secret, "timeout": timeout}))
+        return session_states(run({"argv": argv, "secret": secret, "timeout": timeout}))
 
-    listed = ask("ls")
-    with tempfile.NamedTemporaryFile(prefix="labctl-") as empty:
-        written = ask(f"put {empty.name} {name}")
-    if written == "ok":
-        ask(f"rm {name}")
-    return {"list": listed, "write": written}
+
+def session_states(said: dict[str, Any]) -> dict[str, str]:
+    """Return what a session of smbclient shows of listing and of writing: "ok", or what Samba calls the error."""
+    text = said.get("out", "") + "\n" + said.get("err", "")
+    listed = re.search(r"(NT_STATUS_\w+) listing .*\*\s*$", text, re.MULTILINE)
+    written = re.search(r"(NT_STATUS_\w+) (?:opening|closing) remote file|cli_push returned (NT_STATUS_\w+)", text)
+    put = "putting file" in text
+    if not (listed or written or put):
+        return dict.fromkeys(("list", "write"), status(said))  # it did not get in, or hangs
+    wrote = (written.group(1) or written.group(2)) if written else "ok"
+    return {"list": listed.group(1) if listed else "ok", "write": wrote if written or put else "?"}
 
 
 def status(said: dict[str, Any]) -> str:
@@ -126,7 +132,7 @@ def borg(task: dict[str, Any]) -> dict[str, Any]:
     if task["password_file"]:
         try:
             environment["BORG_PASSPHRASE"] = read_password(task["password_file"])
-        except OSError as exc:
+        except ValueError as exc:
             return {"code": 2, "err": str(exc)}
     argv = ["borg", "--bypass-lock", "list", "--last", "1", "--json", task["repository"]]
     said = run({"argv": argv, "environment": environment, "timeout": task["timeout"]})
@@ -163,12 +169,6 @@ def restic_error(text: str) -> str:
         return str(json.loads(text.strip().splitlines()[-1])["message"]).splitlines()[0]
     except (ValueError, LookupError, TypeError):
         return text
-
-
-def read_password(path: str) -> str:
-    """Return the first line of a file with a passphrase."""
-    with open(path, encoding="utf-8") as stream:
-        return stream.readline().rstrip("\n")
 
 
 def hash_output(argv: list[str], environment: dict[str, str], made: str, timeout: float) -> dict[str, Any]:

@@ -17,6 +17,11 @@ from labctl.topology.directory_probes import Group, Kerberos, Ldap, Right, Share
 # ldapsearch(1) ends with the result code of RFC 4511, or 255 where it did not reach a server.
 LDAP_REFUSED = {8, 13, 32, 34, 48, 49, 50, 53}
 LDAP_DEAD = {52, 255}
+# It ends with 1 where TLS was asked for and did not begin, and where Active Directory wants a login first.
+NO_TLS = "ldap_start_tls:"
+LOGIN_WANTED = ("without authentication", "a successful bind must be completed")
+
+SESSION_TIMEOUT = 60  # seconds for one account on one share; a ticket, a login and three commands
 
 # What MIT Kerberos says; the first says nothing about the principal.
 KDC_DEAD = ("Cannot contact any KDC", "Cannot find KDC", "Cannot resolve")
@@ -26,10 +31,12 @@ KERBEROS_REFUSED = (
 )  # fmt: skip
 
 DENIED = {"NT_STATUS_ACCESS_DENIED", "NT_STATUS_MEDIA_WRITE_PROTECTED"}
-NOT_THERE = {
+REFUSED_LOGIN = {
+    "NT_STATUS_LOGON_FAILURE", "NT_STATUS_ACCOUNT_DISABLED", "NT_STATUS_ACCOUNT_LOCKED_OUT", "NT_STATUS_NO_SUCH_USER",
+    "NT_STATUS_PASSWORD_EXPIRED", "NT_STATUS_PASSWORD_MUST_CHANGE",
+}  # fmt: skip
+NOT_THERE = REFUSED_LOGIN | {
     "NT_STATUS_BAD_NETWORK_NAME", "NT_STATUS_OBJECT_NAME_NOT_FOUND", "NT_STATUS_CONNECTION_REFUSED",
-    "NT_STATUS_LOGON_FAILURE", "NT_STATUS_ACCOUNT_DISABLED", "NT_STATUS_ACCOUNT_LOCKED_OUT",
-    "NT_STATUS_PASSWORD_EXPIRED", "NT_STATUS_PASSWORD_MUST_CHANGE", "NT_STATUS_NO_SUCH_USER",
 }  # fmt: skip
 
 
@@ -41,24 +48,33 @@ def ask_ldap(probe: Ldap) -> Asked:
     words += ["-ZZ"] if probe.tls == "starttls" else []
     words += ["-b", probe.base]
     bind = ["-D", probe.user] if probe.user else []
-    shown = shlex.join([*words, *bind, *(["-W"] if probe.password else []), probe.filter])
-    if probe.password is None:
+    secret = secret_of(probe)
+    shown = shlex.join([*words, *bind, *(["-W"] if secret else []), probe.filter])
+    if not secret:
         return program(*words, *bind, probe.filter, command=shown)
-    return program(*words, *bind, "-y", SECRET_FILE, probe.filter, command=shown, secret=probe.password)
+    return program(*words, *bind, "-y", SECRET_FILE, probe.filter, command=shown, **secret)
+
+
+def secret_of(probe: Ldap) -> dict[str, JsonValue]:
+    """Return how the agent gets the password, nothing where there is none."""
+    if probe.password_file:
+        return {"password_file": probe.password_file}
+    return {"secret": probe.password} if probe.password else {}
 
 
 def judge_ldap(probe: Ldap, reply: Reply) -> Verdict:
     """Judge entries; a server out of reach has refused nobody."""
-    if reply.code in LDAP_DEAD:
+    if reply.code in LDAP_DEAD or NO_TLS in reply.err:
         return Verdict(False, first_line(reply.err), proof=False)
     if reply.code != 0:
-        return Verdict(False if reply.code in LDAP_REFUSED else None, first_line(reply.err))
+        refused = reply.code in LDAP_REFUSED or any(text in reply.err for text in LOGIN_WANTED)
+        return Verdict(False if refused else None, first_line(reply.err))
     entries = sum(line.startswith("dn:") for line in reply.out.splitlines())
     if not entries:
         return Verdict(False, _("no entry"))
     if probe.contains and probe.contains not in reply.out:
         return Verdict(False, _('no entry holds "{text}"').format(text=probe.contains))
-    return Verdict(True, _("entries: {count}").format(count=entries))
+    return Verdict(probe.entries in (None, entries), _("entries: {count}").format(count=entries))
 
 
 def ask_kerberos(probe: Kerberos) -> Asked:
@@ -70,6 +86,8 @@ def ask_kerberos(probe: Kerberos) -> Asked:
     if probe.keytab:
         return program(*words, "-k", "-t", probe.keytab, principal)
     shown = shlex.join(["kinit", principal])
+    if probe.password_file:
+        return program(*words, principal, command=shown, password_file=probe.password_file)
     return program(*words, principal, command=shown, stdin=f"{probe.password or ''}\n")
 
 
@@ -89,10 +107,13 @@ def judge_kerberos(probe: Kerberos, reply: Reply) -> Verdict:
 def ask_smb(probe: Smb) -> Asked:
     """Every field of the matrix, tried by listing and by writing an empty file that goes at once."""
     rows: list[JsonValue] = [
-        {"user": one.user, "password": one.password, "share": one.share, "folder": one.folder or ""}
+        {
+            "user": one.user, "password": one.password, "password_file": one.password_file, "share": one.share,
+            "folder": one.folder or "",
+        }
         for one in probe.rights
     ]
-    task: Task = {"do": "smb", "host": probe.server, "rows": rows, "timeout": PROGRAM_TIMEOUT}
+    task: Task = {"do": "smb", "host": probe.server, "rows": rows, "timeout": SESSION_TIMEOUT}
     first = probe.rights[0]
     return Asked(task, shlex.join(["smbclient", f"//{probe.server}/{first.share}", "-U", first.user, "-c", "ls"]))
 
@@ -103,7 +124,7 @@ def judge_smb(probe: Smb, reply: Reply) -> Verdict:
     wrong: list[str] = []
     unknown: list[str] = []
     for right, row in zip(probe.rights, rows, strict=True):
-        found = right_found(row)
+        found = right_found(row, right.right)
         if found is None:
             state = row["list"] if row["list"] != "ok" else row["write"]
             unknown.append(f"{share_name(right)}: {last_line(state)}")
@@ -122,8 +143,13 @@ def unanswered(rows: Sequence[dict[str, str]], said: Sequence[str]) -> Verdict:
     return Verdict(False if states and states <= NOT_THERE else None, "; ".join(said), proof=False)
 
 
-def right_found(row: dict[str, str]) -> Right | None:
-    """Return what an account may do, None where that was not shown."""
+def right_found(row: dict[str, str], wanted: Right) -> Right | None:
+    """Return what an account may do, None where that was not shown.
+
+    A refused login says nothing of rights, but all where it is the login that has to be refused.
+    """
+    if wanted is Right.REFUSED and row["list"] in REFUSED_LOGIN:
+        return Right.REFUSED
     if row["write"] == "ok":
         return Right.WRITE
     if row["list"] == "ok":
@@ -138,7 +164,12 @@ def share_name(right: ShareRight) -> str:
 
 def right_name(right: Right) -> str:
     """Return a right for people."""
-    return {Right.NONE: _("no access"), Right.READ: _("reads"), Right.WRITE: _("writes")}[right]
+    return {
+        Right.REFUSED: _("login refused"),
+        Right.NONE: _("no access"),
+        Right.READ: _("reads"),
+        Right.WRITE: _("writes"),
+    }[right]
 
 
 def ask_user(probe: User) -> Asked:

@@ -54,12 +54,12 @@ def ensure_keys(folders: Folders, lab: str, nodes: Iterable[PlannedNode]) -> dic
 def copy_inherited(source: Path, target: Path) -> None:
     """Copy what a clone shares with its golden lab into another secrets folder.
 
-    Its machines hold certificates of the golden lab's authority: the clone's is the same. And labctl's own SSH servers
-    run on with the keys that they have in memory: a server's start costs as much as a login, and who holds one machine
-    of a lab reaches no other lab's link.
+    Its machines hold certificates of the golden lab's authority, and accounts whose passwords come from the secret of
+    its directory: the clone's are the same. And labctl's own SSH servers run on with the keys that they have in memory:
+    a server's start costs as much as a login, and who holds one machine of a lab reaches no other lab's link.
     """
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for path in (*source.glob("ca.*"), *source.glob(f"{MANAGEMENT}_*")):
+    for path in (*source.glob("ca.*"), *source.glob("*.password"), *source.glob(f"{MANAGEMENT}_*")):
         write_secret(target / path.name, path.read_bytes())
     for path in source.glob("issued-*"):
         write_secret(target / path.name, path.read_bytes())

@@ -116,6 +116,7 @@ def words_of(check: Check) -> Iterator[str]:
     yield check.origin
     fields = check.probe.model_dump(mode="json")
     for key in ("to", "server", "at"):
-        yield str(fields.get(key))
+        word = str(fields.get(key))
+        yield from (word, word.partition(".")[0])  # a machine is its name in a domain too
     for key in ("allow", "deny"):
         yield from (str(flow["to"]) for flow in fields.get(key) or ())

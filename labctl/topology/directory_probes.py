@@ -9,6 +9,9 @@ from labctl.language import N_
 from labctl.topology.values import ACCOUNT_PATTERN, PATH_PATTERN, SHARE_PATTERN, Line, Model, Port
 
 Account = Annotated[str, StringConstraints(pattern=ACCOUNT_PATTERN)]
+FilePath = Annotated[str, StringConstraints(pattern=PATH_PATTERN, max_length=500)]
+
+PASSWORD_FILE = N_("instead: a file of the node that has it, as its first line or as `password = …`")
 
 
 class Ldap(Model):
@@ -24,7 +27,11 @@ class Ldap(Model):
     filter: Line = Field(default="(objectClass=*)", description=N_("which entries are looked for"))
     user: Line | None = Field(default=None, description=N_("who asks, a DN or user@realm; nobody if absent"))
     password: Line | None = Field(default=None, description=N_("password of the account; no command line shows it"))
+    password_file: FilePath | None = Field(default=None, description=PASSWORD_FILE)
     contains: Line | None = Field(default=None, description=N_("a line of the answer in LDIF, or a part of one"))
+    entries: int | None = Field(
+        default=None, ge=1, le=10_000, description=N_("how many entries there must be; one or more if absent")
+    )
 
 
 class Kerberos(Model):
@@ -33,15 +40,15 @@ class Kerberos(Model):
     type: Literal["kerberos"] = Field(description=N_("a principal gets a ticket, or an account of the node holds one"))
     principal: Line | None = Field(default=None, description=N_("who asks for a ticket, such as alice@LAB.EXAMPLE"))
     password: Line | None = Field(default=None, description=N_("its password; no command line shows it"))
-    keytab: Annotated[str, StringConstraints(pattern=PATH_PATTERN, max_length=500)] | None = Field(
-        default=None, description=N_("a file of keys of the node, instead of a password")
-    )
+    password_file: FilePath | None = Field(default=None, description=PASSWORD_FILE)
+    keytab: FilePath | None = Field(default=None, description=N_("a file of keys of the node, instead of a password"))
     holder: Account | None = Field(default=None, description=N_("instead: the account whose ticket must exist"))
 
 
 class Right(StrEnum):
-    """What an account may do on a share."""
+    """What an account may do on a share; `refused` is who does not even enter the server."""
 
+    REFUSED = "refused"
     NONE = "none"
     READ = "read"
     WRITE = "write"
@@ -51,10 +58,13 @@ class ShareRight(Model):
     """One field of a rights matrix."""
 
     user: Line = Field(description=N_("the account, such as alice or LAB\\alice"))
-    password: Line = Field(description=N_("its password; no command line shows it"))
+    password: Line | None = Field(default=None, description=N_("its password; no command line shows it"))
+    password_file: FilePath | None = Field(default=None, description=PASSWORD_FILE)
     share: Annotated[str, StringConstraints(pattern=SHARE_PATTERN)] = Field(description=N_("the share"))
     folder: Line | None = Field(default=None, description=N_("a folder of the share; its top if absent"))
-    right: Right = Field(description=N_("exactly what the account may do there"))
+    right: Right = Field(
+        description=N_("exactly what the account may do there; `refused`: the server does not take its login")
+    )
 
 
 class Smb(Model):

@@ -3,13 +3,15 @@
 from collections.abc import Collection, Iterator, Sequence
 
 from labctl.language import _
-from labctl.topology.directory_probes import Kerberos, Ldap
+from labctl.topology.directory_probes import Kerberos, Ldap, Smb
 from labctl.topology.message_probes import Alert, Imap, Log, Smtp
 from labctl.topology.network_probes import Alive, Allowed, Denied, Dhcp, Flow, Protocol
 from labctl.topology.parts import Parts
 from labctl.topology.probes import Probe
 from labctl.topology.problems import Finding, Steps, listing, nearest, quoted
 from labctl.topology.system_probes import Backup, BackupTool
+
+PASSWORDS = ("password", "password_file")
 
 
 def probe_findings(probe: Probe, node: str, steps: Steps, parts: Parts) -> Iterator[Finding]:
@@ -23,12 +25,27 @@ def probe_findings(probe: Probe, node: str, steps: Steps, parts: Parts) -> Itera
             yield from node_findings(at, (*steps, "at"), parts)
         case Alert(path=path, url=url) if (path is None) == (url is None):
             yield one_of_keys(steps, ("path", "url"))
-        case Kerberos():
-            yield from kerberos_findings(probe, steps)
-        case Ldap(user=None, password=str()) | Smtp(user=None, password=str()) | Imap(user=None, password=str()):
+        case Smtp(user=None, password=str()) | Imap(user=None, password=str()):
             yield missing_key(steps, "user")
+        case Kerberos() | Ldap() | Smb():
+            yield from login_findings(probe, steps)
     if isinstance(probe, Backup) and probe.tool is not BackupTool.PLAIN and probe.repository is None:
         yield missing_key(steps, "repository")
+
+
+def login_findings(probe: Kerberos | Ldap | Smb, steps: Steps) -> Iterator[Finding]:
+    """Yield passwords of which one too many or too few is given."""
+    match probe:
+        case Kerberos():
+            yield from kerberos_findings(probe, steps)
+        case Ldap(password=str(), password_file=str()):
+            yield one_of_keys(steps, PASSWORDS)
+        case Ldap(user=None, password=password, password_file=file) if password or file:
+            yield missing_key(steps, "user")
+        case Smb(rights=rights):
+            for position, one in enumerate(rights):
+                if (one.password is None) == (one.password_file is None):
+                    yield one_of_keys((*steps, "rights", position), PASSWORDS)
 
 
 def node_findings(name: str, steps: Steps, parts: Parts) -> Iterator[Finding]:
@@ -94,5 +111,5 @@ def kerberos_findings(probe: Kerberos, steps: Steps) -> Iterator[Finding]:
     """Yield keys of which one too many or too few is given."""
     if (probe.principal is None) == (probe.holder is None):
         yield one_of_keys(steps, ("principal", "holder"))
-    elif probe.principal is not None and (probe.password is None) == (probe.keytab is None):
-        yield one_of_keys(steps, ("password", "keytab"))
+    elif probe.principal is not None and [probe.password, probe.password_file, probe.keytab].count(None) != 2:  # noqa: PLR2004  of three
+        yield one_of_keys(steps, (*PASSWORDS, "keytab"))
