@@ -15,12 +15,11 @@ from labctl.topology.system_probes import Backup, BackupTool, Command, File, Pac
 RESTORE_TIMEOUT = 90  # seconds; a repository may be on another node
 HOUR = 3600  # seconds
 STARTS_AT_BOOT = {"enabled", "enabled-runtime", "static", "alias", "generated"}
-COMMAND_TIMEOUT = 60  # seconds; it may be any program, and start slowly on an emulated machine
 
 
 def ask_command(probe: Command) -> Asked:
     """The program itself."""
-    return program(*probe.run, timeout=COMMAND_TIMEOUT)
+    return program(*probe.run, timeout=probe.seconds)
 
 
 def judge_command(probe: Command, reply: Reply) -> Verdict:

@@ -18,6 +18,7 @@ class Command(Model):
     run: tuple[Line, ...] = Field(min_length=1, description=N_("program and arguments, one item each"))
     code: int = Field(default=0, ge=0, le=255, description=N_("expected exit code"))
     contains: Line | None = Field(default=None, description=N_("text that the output holds"))
+    seconds: int = Field(default=60, ge=1, le=120, description=N_("longest time that it may take, in seconds"))
 
 
 class File(Model):

@@ -149,3 +149,8 @@ def test_a_file_that_no_backup_holds_is_said() -> None:
 )  # fmt: skip
 def test_what_restic_says_in_json_is_read(said: str, shown: str) -> None:
     assert agent_system.restic_error(said) == shown
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, 60), ({"seconds": 110}, 110)])
+def test_a_command_may_be_given_more_time(given: dict[str, int], expected: int) -> None:
+    assert ask(make({"type": "command", "run": ["borg", "list"], **given})).task["timeout"] == expected
