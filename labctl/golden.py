@@ -39,8 +39,9 @@ def golden_parts(place: Workplace, topology: Topology) -> dict[str, str]:
     layout = place.layout(f"{topology.name}-golden", topology)
     images = sorted({place.spec(node.image).key for node in layout.nodes})
     return {
-        # Faults come after: a trainer who writes one more does not wait for a new golden lab.
-        "topology": digest(topology.model_dump_json(exclude={"faults"}))[:16],
+        # Faults come after: a trainer who writes one more does not wait for a new golden lab. Variants have their
+        # defaults in it, and those are in the rest of the topology.
+        "topology": digest(topology.model_dump_json(exclude={"faults", "variants"}))[:16],
         "playbooks": place.setting.playbooks[:16],
         "images": digest(*images)[:16],
         "render": RENDER_VERSION,

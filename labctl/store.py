@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labctl.database import Database
+from labctl.migrations import MIGRATIONS
 from labctl.process import birth, lives
 
 if TYPE_CHECKING:  # pydantic takes a fifth of the time that `labctl status` has
@@ -23,49 +24,6 @@ KEPT_EVENTS = 10_000  # per lab
 KEPT_TIMINGS = 50  # per kind of work
 KEPT_JOBS = 1_000  # that have ended
 KEPT_LAYOUTS = 200  # topologies whose machines are known without reading the file
-
-MIGRATIONS: tuple[str, ...] = (
-    """
-    CREATE TABLE event (
-        id INTEGER PRIMARY KEY, at TEXT NOT NULL, lab TEXT NOT NULL, who TEXT NOT NULL,
-        what TEXT NOT NULL, detail TEXT NOT NULL
-    ) STRICT;
-    CREATE INDEX event_of_lab ON event (lab, id);
-    CREATE TABLE intent (
-        id INTEGER PRIMARY KEY, at TEXT NOT NULL, lab TEXT NOT NULL, act TEXT NOT NULL, target TEXT NOT NULL,
-        ended TEXT
-    ) STRICT;
-    CREATE INDEX intent_open ON intent (lab) WHERE ended IS NULL;
-    CREATE TABLE outcome (
-        lab TEXT NOT NULL, "check" TEXT NOT NULL, at TEXT NOT NULL, result TEXT NOT NULL, evidence TEXT NOT NULL,
-        PRIMARY KEY (lab, "check")
-    ) STRICT;
-    CREATE TABLE timing (id INTEGER PRIMARY KEY, what TEXT NOT NULL, seconds REAL NOT NULL) STRICT;
-    CREATE INDEX timing_of ON timing (what, id);
-    """,
-    # An intent lives as long as its act. A lab remembers the boot of the host that it was last brought up in.
-    """
-    DELETE FROM intent WHERE ended IS NOT NULL;
-    DROP INDEX intent_open;
-    ALTER TABLE intent DROP COLUMN ended;
-    CREATE INDEX intent_of_lab ON intent (lab);
-    CREATE TABLE lab (lab TEXT PRIMARY KEY, boot TEXT NOT NULL, made TEXT NOT NULL, up TEXT NOT NULL) STRICT;
-    CREATE TABLE layout (digest TEXT PRIMARY KEY, machines TEXT NOT NULL) STRICT;
-    CREATE TABLE job (
-        id INTEGER PRIMARY KEY, at TEXT NOT NULL, lab TEXT NOT NULL, verb TEXT NOT NULL, nodes TEXT NOT NULL,
-        who TEXT NOT NULL, pid INTEGER NOT NULL, pid_started TEXT NOT NULL,
-        state TEXT NOT NULL CHECK (state IN ('waiting', 'running', 'ended')),
-        code INTEGER, started TEXT, ended TEXT
-    ) STRICT;
-    CREATE INDEX job_live ON job (id) WHERE state <> 'ended'
-    """,
-    """
-    CREATE TABLE fault (
-        lab TEXT NOT NULL, fault TEXT NOT NULL, node TEXT NOT NULL, at TEXT NOT NULL, who TEXT NOT NULL,
-        seed TEXT NOT NULL, baseline TEXT NOT NULL, PRIMARY KEY (lab, fault)
-    ) STRICT
-    """,
-)
 
 
 @dataclass(frozen=True)
@@ -346,6 +304,19 @@ class Store(Database):
         """Forget the faults of nodes that were made anew."""
         with self.transaction() as connection:
             connection.executemany("DELETE FROM fault WHERE lab = ? AND node = ?", [(lab, node) for node in nodes])
+
+    def draws(self, lot: Sequence[str]) -> dict[str, dict[str, int]]:
+        """Return the positions that owners have drawn, oldest first; `lot` is topology, edition, secret and session."""
+        query = """SELECT owner, positions FROM draw
+            WHERE topology = ? AND edition = ? AND secret = ? AND session = ? ORDER BY at, rowid"""
+        with self.transaction(reading=True) as connection:
+            return {owner: json.loads(positions) for owner, positions in connection.execute(query, tuple(lot))}
+
+    def add_draws(self, lot: Sequence[str], drawn: Mapping[str, Mapping[str, int]]) -> None:
+        """Keep what owners have drawn; what one has already stays."""
+        rows = [(*lot, owner, now(), json.dumps(dict(positions))) for owner, positions in drawn.items()]
+        with self.transaction() as connection:
+            connection.executemany("INSERT OR IGNORE INTO draw VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     def add_job(self, lab: str, verb: str, nodes: Collection[str], who: str) -> Queued:
         """Put an act of this process at the end of the queue, unless a living one already waits for the same."""

@@ -15,7 +15,8 @@ import pytest
 from labctl import store as tables
 from labctl.database import Damaged, Database
 from labctl.errors import Busy, ExitCode, LabctlError, Refused
-from labctl.store import MIGRATIONS, JobState, Store, StoredFault
+from labctl.migrations import MIGRATIONS
+from labctl.store import JobState, Store, StoredFault
 
 FIRST = "CREATE TABLE thing (name TEXT NOT NULL) STRICT"
 SECOND = "ALTER TABLE thing ADD COLUMN size INTEGER; UPDATE thing SET size = 1"

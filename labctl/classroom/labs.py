@@ -15,6 +15,7 @@ from labctl.golden import ensure_golden, find_by_id, golden_folder, golden_id, g
 from labctl.lab.down import take_down
 from labctl.lab.estimate import class_work
 from labctl.lab.frozen import Frozen
+from labctl.lab.own_values import Owned
 from labctl.lab.queue import wait_turn
 from labctl.lab.standby import find_spares, is_stale, keep_spares, kept_spares, spare_owners
 from labctl.lab.up import bring_up
@@ -28,25 +29,31 @@ from labctl.topology.model import Topology
 LABS_PER_CPU = 2  # at most, however idle the processors seem: emulated guests that lack time miss their deadlines
 
 
-def plan_labs(place: Workplace, topology: Topology, owners: Sequence[str]) -> list[Plan]:
+def plan_labs(
+    place: Workplace, topology: Topology, owners: Sequence[str], own: Mapping[str, Owned] | None = None
+) -> list[Plan]:
     """Return the plan of each owner's lab, cloned from the golden lab that the topology has or will have.
 
+    `own` has the topologies of those owners that have values of their own.
     Raises Refused where something that is not ours has a name of one of the labs.
     """
-    plans, refused = plan_each(place, topology, owners)
+    plans, refused = plan_each(place, topology, owners, own or {})
     for error in refused.values():
         raise error
     return plans
 
 
-def plan_each(place: Workplace, topology: Topology, owners: Sequence[str]) -> tuple[list[Plan], dict[str, Refused]]:
+def plan_each(
+    place: Workplace, topology: Topology, owners: Sequence[str], own: Mapping[str, Owned]
+) -> tuple[list[Plan], dict[str, Refused]]:
     """Return the plans of the owners' labs as `plan_labs` does, and why some owners have none."""
     golden = golden_id(topology, golden_parts(place, topology))
     observed = place.see()
     plans, refused = [], {}
     for owner in owners:
         try:
-            plans.append(place.plan(topology, owner, golden, seen=observed))
+            having = own[owner].topology if owner in own else topology
+            plans.append(place.plan(having, owner, golden, seen=observed, base=topology))
         except Refused as exc:
             refused[owner] = exc
     return plans, refused
@@ -59,7 +66,7 @@ def bring_up_labs(
 
     Raises Refused, before the first one begins, where not all of them fit on this host.
     """
-    plans, refused = plan_each(place, wish.topology, wish.owners)
+    plans, refused = plan_each(place, wish.topology, wish.owners, wish.own)
     failed = [LabResult(owner, error=error) for owner, error in refused.items()]
     if wish.only_unfinished:
         plans = [plan for plan in plans if plan.actions]
@@ -118,7 +125,7 @@ def bring_up_spares(
         return []
     golden = ensure_golden(place, (topology, wish.source), pace, monitor, stop)
     seen = place.see()
-    plans, refused = plan_each(place, topology, owners)
+    plans, refused = plan_each(place, topology, owners, {})
     new = [plan for plan in plans if is_new(plan)]
     if (found := forecast(place, topology, len(new))) and found.fits < len(new):
         if wish.spares is not None:
@@ -127,7 +134,7 @@ def bring_up_spares(
     stale = [plan for plan in plans if is_stale(plan, seen)]
     results = [LabResult(owner, error=error) for owner, error in refused.items()]
     for group, nodes in (([plan for plan in plans if plan not in stale], ()), (stale, tuple(topology.nodes))):
-        labs = replace(wish, owners=tuple(plan.owner for plan in group), replace=True, reset=nodes)
+        labs = replace(wish, owners=tuple(plan.owner for plan in group), replace=True, reset=nodes, own={})
         admission = Admission(lab_memory(golden), least=processors())
         sources = dict.fromkeys(labs.owners, golden.id)
         run = ClassRun(place, labs, golden, sources, admission, pace, monitor, stop, several=True)
@@ -200,6 +207,8 @@ class ClassRun:
         """Bring up one owner's lab now."""
         golden = self.find_golden(plan)
         wish = Wish(self.wish.topology, self.wish.source, plan.owner, golden, self.wish.replace, self.wish.reset)
+        if owned := self.wish.own.get(plan.owner):
+            wish = replace(wish, topology=owned.topology, own=owned.own, base=self.wish.topology)
         return LabResult(plan.owner, *bring_up(self.place, wish, self.pace, monitor, self.stop))
 
     def find_golden(self, plan: Plan) -> Frozen:

@@ -1,9 +1,11 @@
 """What is wished for a class, and what became of each owner's lab."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from labctl.errors import LabctlError
+from labctl.lab.own_values import Owned
 from labctl.lab.wish import Progressed
 from labctl.monitor import Event, Monitor
 from labctl.plan.model import Plan
@@ -17,7 +19,8 @@ class ClassWish:
     """What a person asked for: a topology, where it came from, for whom, and what may be lost or made anew.
 
     `only_unfinished` leaves alone, unlooked at, the labs that need no act. `spares` is how many ready labs are
-    to be kept for those who come later, None for as many as before.
+    to be kept for those who come later, None for as many as before. `own` has the topologies of those owners that
+    have values of their own; `topology` is that of the golden lab.
     """
 
     topology: Topology
@@ -27,6 +30,7 @@ class ClassWish:
     reset: tuple[str, ...] = ()
     only_unfinished: bool = False
     spares: int | None = None
+    own: Mapping[str, Owned] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def open_display(place: Workplace, wish: ClassWish, *, as_json: bool) -> Display
     """Return the display of one lab, with its nodes, or of a class, with its students."""
     topology = wish.topology.name
     if len(wish.owners) == 1:
-        (plan,) = plan_labs(place, wish.topology, wish.owners)
+        (plan,) = plan_labs(place, wish.topology, wish.owners, wish.own)
         return choose_display(plan.lab, as_json=as_json, estimate=estimate_seconds(plan, place.store))
     each = place.store.expected_seconds(class_work(topology))
     count = len(wish.owners) + (wish.spares or 0)

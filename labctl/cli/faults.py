@@ -20,16 +20,18 @@ from labctl.cli.selection import CLASS, STUDENT, TOPOLOGY, require_labs, select_
 from labctl.cli.show import print_failure
 from labctl.cli.table import console, open_table
 from labctl.cli.workplace import complete_labs, open_workplace
-from labctl.errors import ExitCode, LabctlError
+from labctl.errors import ExitCode, LabctlError, Refused
 from labctl.faults import Diagnosis, FaultState, draw_faults, find_faults
+from labctl.lab.own_values import read_own, read_owned
 from labctl.lab.sabotage import Sabotage
 from labctl.lab.site import home_folder
 from labctl.lab.workplace import Workplace, shipped_catalogue
 from labctl.language import _, current_language, ngettext
 from labctl.shipped import shipped_folder
 from labctl.topology.faults import Fault
-from labctl.topology.load import find_topology, load_topology
+from labctl.topology.load import find_topology, load_topology, read_template
 from labctl.topology.model import Topology
+from labctl.variants import drawn_faults
 
 LAB = click.argument("lab", metavar=_("[LAB]"), required=False, default="", shell_complete=complete_labs)
 R = TypeVar("R")
@@ -55,9 +57,14 @@ def fault() -> None:
 
 def read_topology(word: str) -> Topology:
     """Return the topology of a lab, of a shipped name or of a file."""
-    copy = home_folder(os.environ) / "labs" / word / "topology.yml"
-    path = copy if "/" not in word and copy.is_file() else find_topology(word, shipped_folder("topologies"))
-    return load_topology(path, shipped_catalogue())
+    home = home_folder(os.environ)
+    copy = home / "labs" / word / "topology.yml"
+    if "/" in word or not copy.is_file():
+        return load_topology(find_topology(word, shipped_folder("topologies")), shipped_catalogue())
+    own = read_own(copy.parent)
+    if own is None:
+        return load_topology(copy, shipped_catalogue())
+    return read_owned(home, read_template(copy), shipped_catalogue(), own).topology
 
 
 @fault.command(name="list", help=_("List the faults of a lab or a topology: they tell the answers."))
@@ -174,19 +181,22 @@ def report_failure(lab: str, error: LabctlError, *, as_json: bool) -> ExitCode:
 @STUDENT
 @TOPOLOGY
 @click.option("--seed", metavar=_("TEXT"), default="", help=_("Draw by this seed: the same seed, the same faults."))
+@click.option("--drawn", is_flag=True, help=_("Those that the lab's owner has drawn in their session."))
 @click.option("--count", type=click.IntRange(1, 20), default=1, show_default=True, help=_("How many to draw."))
 @click.option("--difficulty", type=click.IntRange(1, 3), help=_("Draw only faults of this difficulty."))
 @JSON
 def inject(  # noqa: PLR0913, PLR0917  one parameter for each option of the command line
-    lab: str, faults: Sequence[str], roster: Path | None, student: str, topology: str, seed: str, count: int,
-    difficulty: int | None, as_json: bool,
+    lab: str, faults: Sequence[str], roster: Path | None, student: str, topology: str, seed: str, drawn: bool,
+    count: int, difficulty: int | None, as_json: bool,
 ) -> int:  # fmt: skip
     asked = Asked((lab, *faults), roster, student, topology)
-    if bool(asked.faults) == bool(seed):
-        raise click.UsageError(_("give the names of faults, or --seed to draw some"))
+    if [bool(asked.faults), bool(seed), drawn].count(True) != 1:
+        raise click.UsageError(_("give the names of faults, or --seed to draw some, or --drawn"))
 
     def act(work: Sabotage) -> tuple[Fault, ...]:
-        if asked.faults:
+        if drawn:
+            found = own_faults(work.place, work.lab)
+        elif asked.faults:
             found = find_faults(work.topology, asked.faults)
         else:
             found = draw_faults(work.topology, seed, count, difficulty)
@@ -219,6 +229,16 @@ def report_injected(lab: str, found: Sequence[Fault], seed: str, *, as_json: boo
         print_ticket(one, language)
     text = ngettext("{lab}: {count} fault injected", "{lab}: {count} faults injected", len(found))
     click.echo(text.format(lab=lab, count=len(found)))
+
+
+def own_faults(place: Workplace, lab: str) -> tuple[Fault, ...]:
+    """Return the faults that the owner of a lab has drawn. Raises Refused where there are none."""
+    owned = place.load_owned(lab)
+    found = find_faults(owned.topology, drawn_faults(owned.topology, owned.values or {}))
+    if not found:
+        text = _('the owner of "{lab}" has drawn no fault')
+        raise Refused(text.format(lab=lab), hint=f"labctl variant show {lab}")
+    return found
 
 
 @fault.command(

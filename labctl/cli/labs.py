@@ -9,7 +9,7 @@ import click
 from labctl.classroom.wish import ClassWish
 from labctl.cli import show
 from labctl.cli.bringing import carry_out, worst
-from labctl.cli.planning import JSON, OWNERS, SPARE, TOPOLOGY, find_owners_or_spares, load_named
+from labctl.cli.planning import JSON, OWNERS, SESSION, SPARE, TOPOLOGY, find_owners_or_spares, load_source
 from labctl.cli.progress import choose_display
 from labctl.cli.selection import CLASS, STUDENT, confirm_loss, require_labs, select_labs
 from labctl.cli.selection import TOPOLOGY as OF_TOPOLOGY
@@ -18,6 +18,7 @@ from labctl.cli.workplace import complete_labs, open_workplace
 from labctl.errors import ExitCode, LabctlError
 from labctl.lab.checkpoint import checkpoints_of
 from labctl.lab.down import Removal, take_down
+from labctl.lab.own_values import assign_values
 from labctl.lab.standby import FOLDER as STANDBY
 from labctl.lab.standby import keep_spares
 from labctl.lab.status import read_status
@@ -38,13 +39,16 @@ YES = click.option("-y", "--yes", is_flag=True, help=_("Do not ask."))
 @SPARE
 @click.option("--failed", is_flag=True, help=_("Only the labs that are not whole; the others are not even looked at."))
 @click.option("--replace", is_flag=True, help=_("Accept that changed machines are made anew and lose their disks."))
+@SESSION
 def up(
-    topology: str, student: str, roster: Path | None, as_json: bool, spare: int | None, failed: bool, replace: bool
-) -> int:
-    path, loaded = load_named(topology)
+    topology: str, student: str, roster: Path | None, as_json: bool, spare: int | None, failed: bool, replace: bool,
+    session: str,
+) -> int:  # fmt: skip
+    path, template, loaded = load_source(topology)
     owners = find_owners_or_spares(student, roster, spare)
-    wish = ClassWish(loaded, path, owners, replace=replace, only_unfinished=failed, spares=spare)
     with open_workplace() as place:
+        own = assign_values(place, (template, loaded), place.catalogue, session, owners)
+        wish = ClassWish(loaded, path, owners, replace=replace, only_unfinished=failed, spares=spare, own=own)
         return carry_out(place, wish, as_json=as_json)
 
 
@@ -77,10 +81,13 @@ def group_by_topology(place: Workplace, labs: Sequence[str]) -> list[list[str]]:
 
 def reset_wish(place: Workplace, labs: Sequence[str], nodes: str) -> ClassWish:
     """Return the wish to make machines of labs of one topology anew."""
-    topology = place.load_lab(labs[0])
+    template = place.load_template(labs[0])
+    topology = template.resolve(place.catalogue)
     owners = tuple(lab.removeprefix(f"{topology.name}-") for lab in labs)
     chosen = tuple(choose_nodes(topology, nodes) or topology.nodes)
-    return ClassWish(topology, place.folders(labs[0]).topology, owners, reset=chosen)
+    own = {lab.removeprefix(f"{topology.name}-"): place.load_owned(lab) for lab in labs}
+    own = {owner: one for owner, one in own.items() if one.own}
+    return ClassWish(topology, place.folders(labs[0]).topology, owners, reset=chosen, own=own)
 
 
 def choose_nodes(topology: Topology, nodes: str) -> list[str]:

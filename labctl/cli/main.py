@@ -25,6 +25,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "check": ("labctl.cli.checks:check", N_("Run a lab's checks and show the results.")),
     "report": ("labctl.cli.reports:report", N_("Write the acceptance sheet of a lab, a class grid, or annex II.E.")),
     "fault": ("labctl.cli.faults:fault", N_("Bring troubles about for students to repair.")),
+    "variant": ("labctl.cli.variants:variant", N_("Show the values that owners have drawn.")),
     "configure": ("labctl.cli.checks:configure", N_("Run the playbooks of a lab again.")),
     "down": ("labctl.cli.labs:down", N_("Remove labs and nothing else.")),
     "ssh": ("labctl.cli.access:ssh", N_("Open a shell on a machine, or run a command there.")),

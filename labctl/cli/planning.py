@@ -1,6 +1,7 @@
 """The verbs that look ahead and change nothing: validate, plan."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,14 +11,16 @@ from labctl.classroom.capacity import forecast
 from labctl.classroom.labs import count_new, is_new, plan_labs
 from labctl.cli import show
 from labctl.cli.selection import CLASS, find_owners
+from labctl.cli.typed import printable
 from labctl.cli.workplace import complete_topologies, open_workplace
 from labctl.errors import ExitCode, LabctlError
 from labctl.golden import find_golden
 from labctl.lab.estimate import estimate_seconds
+from labctl.lab.own_values import assign_values
 from labctl.lab.workplace import shipped_catalogue
 from labctl.language import _, ngettext
 from labctl.shipped import shipped_folder
-from labctl.topology.load import find_topology, load_topology
+from labctl.topology.load import Template, find_topology, read_template
 from labctl.topology.model import Topology
 
 TOPOLOGY = click.argument("topology", metavar=_("TOPOLOGY"), shell_complete=complete_topologies)
@@ -28,18 +31,40 @@ SPARE = click.option(
     "--spare", type=click.IntRange(0, 999), metavar=_("NUMBER"),
     help=_("Keep so many ready labs for a reset or a latecomer; remembered. 0 keeps none. Alone: no other lab."),
 )  # fmt: skip
+SESSION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 JSON = click.option("--json", "as_json", is_flag=True, help=_("Print JSON."))
 
 
 def load_named(name: str) -> tuple[Path, Topology]:
     """Return the file and the topology of a name or path."""
+    path, _template, topology = load_source(name)
+    return path, topology
+
+
+def load_source(name: str) -> tuple[Path, Template, Topology]:
+    """Return the file of a name or path, what it says before its variants have values, and its topology."""
     path = find_topology(name, shipped_folder("topologies"))
-    return path, load_topology(path, shipped_catalogue())
+    template = read_template(path)
+    return path, template, template.resolve(shipped_catalogue())
+
+
+def read_session(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    """Return the name of a session. Raises a usage error for one that could not be kept or shown."""
+    if value and not SESSION_NAME.fullmatch(value):
+        text = _('"{name}" is not a session: 1 to 60 letters, digits, dots, dashes and underscores')
+        raise click.BadParameter(text.format(name=printable(value)))
+    return value
 
 
 def find_owners_or_spares(student: str, roster: Path | None, spare: int | None) -> tuple[str, ...]:
     """Return the owners that are named; nobody where only spares are asked for."""
     return () if spare is not None and roster is None and not student else find_owners(student, roster)
+
+
+SESSION = click.option(
+    "--session", default="", callback=read_session, metavar=_("NAME"),
+    help=_("Draw values of their own for the owners, for this class session or exam; kept as long as the labs."),
+)  # fmt: skip
 
 
 @click.command(help=_("Check topology files, or shipped topologies, and show every problem of each."))
@@ -86,10 +111,11 @@ def count_faults(count: int) -> str:
 def plan(
     topology: str, student: str, roster: Path | None, as_json: bool, spare: int | None, detailed_exitcode: bool
 ) -> int:
-    _path, loaded = load_named(topology)
+    _path, template, loaded = load_source(topology)
     owners = find_owners_or_spares(student, roster, spare)
     with open_workplace() as place:
-        plans = plan_labs(place, loaded, owners)
+        own = assign_values(place, (template, loaded), place.catalogue, "", owners)
+        plans = plan_labs(place, loaded, owners, own)
         for planned in plans:
             if as_json:
                 click.echo(planned.to_json())

@@ -46,6 +46,7 @@ def reason_name(reason: Reason) -> str:
         Reason.SERVICES_CHANGED: _("its services have changed"),
         Reason.NOT_IN_TOPOLOGY: _("the topology no longer names it"),
         Reason.REQUESTED: _("it was asked for"),
+        Reason.OWN_VALUES: _("its owner has values of their own"),
     }[reason]
 
 

@@ -214,7 +214,15 @@ class Ascent:
         if not targets:
             return
         folders = self.plan.folders
-        inventory = render_inventory(self.plan, self.wish.topology, keys.access(folders))
+        # What the golden lab has is right already where only the owner's values differ from it.
+        only = {
+            action.target: self.plan.node(action.target).varied
+            for action in actions
+            if action.reason is Reason.OWN_VALUES
+        }
+        self.each([action for action in actions if action.target in only], "login", self.await_login)
+        targets = [target for target in targets if target not in self.result.failures]
+        inventory = render_inventory(self.plan, self.wish.topology, keys.access(folders), only)
         plays = render_plays(self.plan.node(target).wave for target in targets)
         intents = ", ".join(targets)
         work = self.timed(configure_work(self.plan.topology))
@@ -226,7 +234,10 @@ class Ascent:
                 self.settle(self.plan.node(target), report.nodes[target])
 
     def settle(self, node: PlannedNode, report: NodeReport) -> None:
-        """Mark a configured node, or keep why it is not."""
+        """Mark a configured node, or keep why it is not. A clone gets its mark at the gate."""
+        clones = {action.target for action in self.plan.actions_of(ActionKind.CLONE_MACHINE)}
+        if report.succeeded and node.member in clones:
+            return
         if report.succeeded:
             self.place.machines.mark_configured(node.name, self.plan.seat, node.tag.configured)
         else:
@@ -269,6 +280,10 @@ class Ascent:
         said = text.format(node=node, check=check, seen=outcome.seen)
         self.tell(node, "check", Progress.FAILED, said)
         return LabctlError(said + self.last_words(node), hint=f"labctl check {self.plan.lab}")
+
+    def await_login(self, action: Action) -> None:
+        """Wait until a clone lets labctl in with the lab's own key."""
+        self.log_in(self.plan.node(action.target))
 
     def log_in(self, node: PlannedNode) -> None:
         """Make a real login on a node."""

@@ -247,8 +247,9 @@ class Repair:
 
     def is_whole(self, lab: str, domains: Collection[SeenDomain]) -> bool:
         """Return whether nothing would be done to bring the lab up."""
-        topology = self.read(self.place.folders(lab).topology)
-        if topology is None:
+        try:
+            topology = self.place.load_lab(lab)
+        except LabctlError:
             return False
         golden = max((one.tag.golden for one in domains if one.tag), default="")
         try:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from labctl.errors import LabctlError
+from labctl.lab.own_values import read_own
 from labctl.lab.workplace import Workplace
 from labctl.language import _
 from labctl.report.sheet import Found, Sheet, Subject, make_sheet, read_found
@@ -70,6 +71,8 @@ class Copies:
             content = self.place.folders(lab).topology.read_bytes()
         except OSError:
             return self.place.load_lab(lab)  # raises, and says why
+        if read_own(self.place.folders(lab).top):  # it has values of its own
+            return self.place.load_lab(lab)
         if content not in self.known:
             self.known[content] = self.place.load_lab(lab)
         return self.known[content]

@@ -8,6 +8,7 @@ from labctl.errors import Busy, LabctlError
 from labctl.lab.down import find_parts, refuse_foreign_users, remove_objects
 from labctl.lab.keys import write_secret
 from labctl.lab.lock import hold_lab, who
+from labctl.lab.own_values import write_own
 from labctl.lab.seats import come_back, move_in, seat_folder, seats_left_by
 from labctl.lab.site import Site
 from labctl.lab.wish import Wish
@@ -114,7 +115,7 @@ def take_spare(place: Workplace, wish: Wish) -> str:
         return ""
     for spare in find_spares(place, wish.topology.name):
         with suppress(Busy, FileNotFoundError), hold_lab(place.home, spare, "take"):
-            if is_whole(place, wish, spare) and give(place, wish.lab, spare, seen):
+            if is_whole(place, wish, spare) and give(place, wish, spare, seen):
                 mark_machines(place, wish)
                 return spare
     return ""
@@ -131,7 +132,7 @@ def is_whole(place: Workplace, wish: Wish, spare: str) -> bool:
         return False
     seen = place.see()
     try:
-        plan = place.plan(wish.topology, owner_of(wish, spare), wish.golden.id, seen=seen)
+        plan = place.plan(wish.base or wish.topology, owner_of(wish, spare), wish.golden.id, seen=seen)
     except LabctlError:
         return False
     return not plan.actions and not is_stale(plan, seen)
@@ -148,13 +149,16 @@ def is_stale(plan: Plan, seen: Observed) -> bool:
     return any(one.tag and one.name in names and one.tag.golden != plan.golden for one in seen.domains)
 
 
-def give(place: Workplace, lab: str, spare: str, seen: Observed) -> bool:
-    """Make a spare the lab of this name; False where a foreign machine has its disk in the folder that would go."""
+def give(place: Workplace, wish: Wish, spare: str, seen: Observed) -> bool:
+    """Make a spare the lab that is wished for; False where a foreign machine has a disk in the folder that would go."""
+    lab = wish.lab
     try:
         refuse_foreign_users(seen, place.folders(lab).top)
     except LabctlError:
         return False
     place.store.add_event(lab, who(), TAKE, spare)
+    if wish.own:  # before it moves: a crash must not leave a lab that does not know its values
+        write_own(place.folders(spare).top, wish.own)
     with place.store.intent(lab, TAKE, spare):
         move_in(place, lab, spare)
     return True

@@ -9,6 +9,7 @@ from labctl.lab.ascent import Ascent
 from labctl.lab.checkpoint import recover
 from labctl.lab.files import explain_files
 from labctl.lab.lock import hold_lab, who
+from labctl.lab.own_values import write_own
 from labctl.lab.seats import open_seat
 from labctl.lab.standby import clear_left, settle, take_spare
 from labctl.lab.wish import Pace, Progressed, Stop, Wish
@@ -73,10 +74,12 @@ def bring_up(
 
 def plan_wish(place: Workplace, wish: Wish) -> Plan:
     """Return the plan of a wish, and keep its topology in the lab's folder. Raises Refused where work would be lost."""
-    plan = place.plan(wish.topology, wish.owner, wish.golden.id if wish.golden else "")
+    plan = place.plan(wish.topology, wish.owner, wish.golden.id if wish.golden else "", base=wish.base)
     if not wish.replace:
         refuse_losses(plan)
     plan.folders.top.mkdir(mode=0o711, parents=True, exist_ok=True)
+    if wish.own:  # first: a lab is known by its topology
+        write_own(plan.folders.top, wish.own)
     keep_topology(wish.source, plan.folders.topology)
     return reset_nodes(plan, wish.reset) if wish.reset else plan
 

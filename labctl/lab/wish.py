@@ -7,6 +7,7 @@ from pathlib import Path
 from labctl.checks.model import Outcome
 from labctl.errors import Interrupted, LabctlError
 from labctl.lab.frozen import Frozen
+from labctl.lab.own_values import Own
 from labctl.language import _
 from labctl.plan.model import Plan
 from labctl.topology.model import Topology
@@ -60,7 +61,8 @@ class Wish:
     """What is asked for: a topology, the file it was read from, and the owner of the lab.
 
     Machines are cloned from `golden` where it is given, else built; those named in `reset` are cloned
-    anew; `replace` accepts that changed ones lose their disks.
+    anew; `replace` accepts that changed ones lose their disks. Where the owner has values of their own, `topology`
+    has them, `own` tells them, and `base` is the golden lab's topology.
     """
 
     topology: Topology
@@ -69,6 +71,8 @@ class Wish:
     golden: Frozen | None = None
     replace: bool = False
     reset: tuple[str, ...] = ()
+    base: Topology | None = None
+    own: Own | None = None
 
     @property
     def lab(self) -> str:

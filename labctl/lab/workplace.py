@@ -17,6 +17,7 @@ from labctl.images.recipe import RECIPES
 from labctl.images.store import ImageSpec, ImageStore
 from labctl.lab import keys
 from labctl.lab.doors import Configurator, Freezer, Guests, Images, Machines
+from labctl.lab.own_values import Owned, read_own, read_owned
 from labctl.lab.site import DEFAULT_URI, Site, ensure_home, home_folder
 from labctl.language import _
 from labctl.plan.lab import Setting, plan_lab
@@ -28,7 +29,7 @@ from labctl.shipped import shipped_folder
 from labctl.ssh import Login
 from labctl.store import Store
 from labctl.topology.catalogue import Catalogue, load_catalogue
-from labctl.topology.load import load_topology
+from labctl.topology.load import Template, read_template
 from labctl.topology.model import Topology
 
 LAB_NAME = re.compile("[a-z][a-z0-9-]{0,62}")  # the names of a topology and an owner, 31 letters each, and a dash
@@ -105,14 +106,18 @@ class Workplace(Site):
         seat = self.linked_seat(lab)
         return Folders(self.home / "labs" / SEATS / seat if seat else self.home / "labs" / lab)
 
-    def plan(self, topology: Topology, owner: str, golden: str = "", seen: Observed | None = None) -> Plan:
+    def plan(
+        self, topology: Topology, owner: str, golden: str = "", seen: Observed | None = None,
+        base: Topology | None = None,
+    ) -> Plan:  # fmt: skip
         """Return the plan of a lab from the host as it is now, or as it was `seen`; nothing is written.
 
-        With the id of a golden lab, machines are cloned from it; without, they are built and configured.
+        With the id of a golden lab, machines are cloned from it; without, they are built and configured. `base` is
+        the topology of the golden lab, where this one has values of the owner's own.
         """
         lab = f"{topology.name}-{owner}"
         observed, seat = self.observe(lab, seen), self.linked_seat(lab)
-        return plan_lab(topology, owner, self.catalogue, observed, self.setting, golden=golden, seat=seat)
+        return plan_lab(topology, owner, self.catalogue, observed, self.setting, golden=golden, seat=seat, base=base)
 
     def spec(self, image: PlannedImage) -> ImageSpec:
         """Return what the image store calls a planned image."""
@@ -124,13 +129,28 @@ class Workplace(Site):
         path.chmod(0o600)
 
     def load_lab(self, lab: str) -> Topology:
-        """Return the topology that a lab was made from, from its own copy. Raises LabctlError for an unknown lab."""
+        """Return the topology that a lab was made from, from its own copy, with the values of its owner.
+
+        Raises LabctlError for an unknown lab.
+        """
+        return self.load_owned(lab).topology
+
+    def load_owned(self, lab: str) -> Owned:
+        """Return what `load_lab` returns, with the values of its owner and what tells them."""
+        template = self.load_template(lab)
+        own = read_own(self.folders(lab).top)
+        if own is None or lab != f"{own.topology}-{own.owner}":
+            return Owned(template.resolve(self.catalogue))
+        return read_owned(self.home, template, self.catalogue, own)
+
+    def load_template(self, lab: str) -> Template:
+        """Return a lab's own copy of its topology before its variants have values. Raises LabctlError."""
         path = self.folders(lab).topology
         if not path.exists():
             known = ", ".join(self.known_labs()) or _("none")
             text = _('there is no lab "{lab}"; known labs: {known}').format(lab=lab, known=known)
             raise LabctlError(text, hint="labctl status")
-        return load_topology(path, self.catalogue)
+        return read_template(path)
 
     def layout(self, lab: str, topology: Topology) -> Plan:
         """Return what a lab is made of, without looking at the host: names, addresses, folders."""

@@ -132,10 +132,13 @@ def service_actions(node: PlannedNode, seen: SeenDomain | None, plan: Plan, obse
     if must_create(node, seen, plan, observed) is not None:
         if not plan.golden:
             yield Action(ActionKind.CONFIGURE, node.member, Reason.NEW)
+        elif node.varied:
+            yield Action(ActionKind.CONFIGURE, node.member, Reason.OWN_VALUES)
     elif seen is not None and seen.tag is not None and not seen.tag.configured:
         yield Action(ActionKind.CONFIGURE, node.member, Reason.NOT_CONFIGURED)
     elif seen is not None and seen.tag is not None and seen.tag.configured != node.tag.configured:
-        yield Action(ActionKind.CONFIGURE, node.member, Reason.SERVICES_CHANGED)
+        golden = node.varied and seen.tag.configured == node.unvaried  # it was a spare a moment ago
+        yield Action(ActionKind.CONFIGURE, node.member, Reason.OWN_VALUES if golden else Reason.SERVICES_CHANGED)
 
 
 def reset_nodes(plan: Plan, nodes: Collection[str]) -> Plan:
@@ -148,4 +151,9 @@ def reset_nodes(plan: Plan, nodes: Collection[str]) -> Plan:
     clones = [
         Action(ActionKind.CLONE_MACHINE, node.member, Reason.REQUESTED) for node in plan.nodes if node.member in nodes
     ]
-    return replace(plan, actions=(*kept, *clones))
+    varied = [
+        Action(ActionKind.CONFIGURE, node.member, Reason.OWN_VALUES)
+        for node in plan.nodes
+        if node.member in nodes and node.varied
+    ]
+    return replace(plan, actions=(*kept, *clones, *varied))

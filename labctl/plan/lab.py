@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from labctl.errors import Refused
 from labctl.language import _
 from labctl.plan import names
@@ -53,8 +55,11 @@ def plan_lab(
     *,
     golden: str = "",
     seat: str = "",
+    base: Topology | None = None,
 ) -> Plan:
     """Return the plan of the lab of one owner, cloned from a golden lab where its id is given.
+
+    `base` is the topology of the golden lab, where this one has values of the owner's own.
 
     `seat` is the seat that the lab has in the folder of seats, empty for a lab that never was a spare: a running
     machine and its bridges cannot be renamed, so a spare that becomes somebody's lab keeps its names and folder.
@@ -62,14 +67,14 @@ def plan_lab(
     """
     lab, name = f"{topology.name}-{owner}", seat or f"{topology.name}-{owner}"
     mark = names.home_mark(str(setting.home))
-    base = Tag(
+    tag = Tag(
         lab=lab, topology=topology.name, owner=owner, member="", spec="", home=mark, golden=golden,
         seat=name if name != lab else "",
     )  # fmt: skip
     # libvirt cannot change the tag of a network that runs: networks stay marked as the seat's.
-    fixed = replace(base, lab=name, owner=name.removeprefix(f"{topology.name}-"), seat="")
+    fixed = replace(tag, lab=name, owner=name.removeprefix(f"{topology.name}-"), seat="")
     networks = plan_networks(topology, fixed, observed, setting)
-    nodes = plan_nodes(topology, base, networks, catalogue, setting)
+    nodes = plan_nodes((topology, base or topology), tag, networks, catalogue, setting)
     plan = Plan(lab, topology.name, owner, name, setting.folders(lab, seat), networks, nodes, (), golden)
     return replace(plan, actions=converge(plan, observed))
 
@@ -111,13 +116,18 @@ def pick_subnet(name: str, observed: Observed) -> str:
 
 
 def plan_nodes(
-    topology: Topology, base: Tag, networks: tuple[PlannedNetwork, ...], catalogue: Catalogue, setting: Setting
+    topologies: tuple[Topology, Topology],
+    base: Tag,
+    networks: tuple[PlannedNetwork, ...],
+    catalogue: Catalogue,
+    setting: Setting,
 ) -> tuple[PlannedNode, ...]:
-    """Return the machines of a lab in the topology's order."""
+    """Return the machines of a lab in the topology's order. `topologies` are the lab's and that of its golden lab."""
+    topology, golden = topologies
     pairs = [(node, name) for node, spec in topology.nodes.items() for name in (*spec.interfaces, names.MANAGEMENT)]
     lab = LabFacts(
         topology, catalogue, setting, base, names.mac_addresses(topology.name, pairs), plan_waves(topology.nodes),
-        bridge=networks[-1].bridge,
+        bridge=networks[-1].bridge, golden=golden,
     )  # fmt: skip
     return tuple(plan_node(member, lab) for member in topology.nodes)
 
@@ -133,6 +143,7 @@ class LabFacts:
     macs: Mapping[tuple[str, str], str]
     waves: Mapping[str, int]
     bridge: str
+    golden: Topology
 
 
 def plan_waves(nodes: Mapping[str, Node]) -> Mapping[str, int]:
@@ -169,10 +180,11 @@ def plan_node(member: str, lab: LabFacts) -> PlannedNode:
         search=node.search or "", services=node.services, wave=lab.waves[member], management=management,
         address=f"{names.link_local(management.mac)}%{lab.bridge}", tag=lab.base,
     )  # fmt: skip
-    spec, configured = machine_hash(planned), services_hash(planned, lab.setting)
-    return replace(
-        planned, tag=replace(lab.base, member=member, spec=spec, configured=configured, address=planned.address)
-    )
+    spec, configured = machine_hash(planned), services_hash(node.services, lab.setting)
+    tag = replace(lab.base, member=member, spec=spec, configured=configured, address=planned.address)
+    golden = lab.golden.nodes[member].services if member in lab.golden.nodes else node.services
+    varied = tuple(service for service, given in node.services.items() if given != golden.get(service))
+    return replace(planned, tag=tag, varied=varied, unvaried=services_hash(golden, lab.setting) if varied else "")
 
 
 def plan_interface(topology: Topology, name: str, interface: Interface, mac: str) -> PlannedInterface:
@@ -201,7 +213,7 @@ def machine_hash(node: PlannedNode) -> str:
     return names.digest(RENDER_VERSION, repr((*parts, node.search, node.management)))[:16]
 
 
-def services_hash(node: PlannedNode, setting: Setting) -> str:
-    """Return the hash of all that the playbooks make of a node."""
-    services = json.dumps(node.services, sort_keys=True, default=dict)
+def services_hash(given: Mapping[str, Mapping[str, JsonValue]], setting: Setting) -> str:
+    """Return the hash of all that the playbooks make of a node with these services."""
+    services = json.dumps(given, sort_keys=True, default=dict)
     return names.digest(setting.playbooks, services)[:16]

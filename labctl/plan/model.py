@@ -50,6 +50,7 @@ class Reason(StrEnum):
     SERVICES_CHANGED = "services changed"
     NOT_IN_TOPOLOGY = "not in the topology"
     REQUESTED = "requested"
+    OWN_VALUES = "own values"
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,11 @@ class PlannedImage:
 
 @dataclass(frozen=True)
 class PlannedNode:
-    """A machine. `memory` is in MiB, `disk` in GiB; `wave` counts the nodes that it must wait for, in depth."""
+    """A machine. `memory` is in MiB, `disk` in GiB; `wave` counts the nodes that it must wait for, in depth.
+
+    `varied` are the services whose parameters are not those of the golden lab, because the owner has values of their
+    own; `unvaried` is then the mark of a machine that was configured with the golden lab's.
+    """
 
     member: str
     name: str
@@ -131,6 +136,8 @@ class PlannedNode:
     management: PlannedInterface
     address: str
     tag: Tag
+    varied: tuple[str, ...] = ()
+    unvaried: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Renders a plan as an Ansible inventory and the list of plays that configures the lab: data, never text templates."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,21 @@ class Access:
     ca_key: Path
 
 
-def render_inventory(plan: Plan, topology: Topology, access: Access) -> dict[str, JsonValue]:
-    """Return the inventory in Ansible's JSON/YAML form: one group per service and per wave, variables per host."""
+def render_inventory(
+    plan: Plan, topology: Topology, access: Access, only: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, JsonValue]:
+    """Return the inventory in Ansible's JSON/YAML form: one group per service and per wave, variables per host.
+
+    `only` names the services that are applied on some nodes, where these are not all of them.
+    """
     groups: dict[str, Any] = {}
     for node in plan.nodes:
         for group in (*node.services, f"wave_{node.wave}"):
             groups.setdefault(group, {"hosts": {}})["hosts"][node.member] = {}
-    hosts: dict[str, JsonValue] = {node.member: host_variables(node) for node in plan.nodes}
+    chosen = only or {}
+    hosts: dict[str, JsonValue] = {
+        node.member: host_variables(node, chosen.get(node.member, tuple(node.services))) for node in plan.nodes
+    }
     return {"all": {"hosts": hosts, "vars": lab_variables(plan, topology, access), "children": groups}}
 
 
@@ -57,7 +65,7 @@ def lab_variables(plan: Plan, topology: Topology, access: Access) -> dict[str, J
     }  # fmt: skip
 
 
-def host_variables(node: PlannedNode) -> dict[str, JsonValue]:
+def host_variables(node: PlannedNode, applied: Sequence[str]) -> dict[str, JsonValue]:
     """Return a node's address, its interfaces, and the parameters of its services under their roles' prefixes."""
     interfaces: dict[str, JsonValue] = {
         interface.name: {
@@ -70,7 +78,7 @@ def host_variables(node: PlannedNode) -> dict[str, JsonValue]:
         "ansible_host": node.address,
         "labctl_node": node.member,
         "labctl_interfaces": interfaces,
-        "labctl_services": list(node.services),
+        "labctl_services": list(applied),
     }
     for service, parameters in node.services.items():
         variables |= {f"{service}_{key}": value for key, value in parameters.items()}

@@ -17,6 +17,15 @@ from labctl.topology.parameters import type_name
 from labctl.topology.shapes import expectation, field_shape, shape_of
 from labctl.topology.system_probes import Backup, Command, File, Package, ServiceUnit
 from labctl.topology.values import Model, Text
+from labctl.topology.variants import (
+    AccountVariant,
+    AddressVariant,
+    DomainVariant,
+    FaultVariant,
+    HostNameVariant,
+    NetworkVariant,
+    PortVariant,
+)
 
 EXAMPLE = """\
 # yaml-language-server: $schema=topology.schema.json
@@ -73,6 +82,12 @@ RULES = (
     N_("A gateway or a router of a route is an address that another node holds on a network of this node."),
     N_("The names `mgmt` and `lo` are taken: labctl and Linux use them."),
     N_("A text for people is written in English and in French."),
+    N_(
+        "`${variant.NAME}` stands for the value of a variant: in parameters of services, in checks, in faults and in "
+        "texts, in quotes inside braces and brackets; nothing else differs between clones of one golden lab. "
+        "`.reverse` after the name of an address gives the name of its PTR record, `.netmask` and `.address` those "
+        "of a network, `.text` a port as a text."
+    ),
 )
 SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     (N_("The topology"), Topology),
@@ -84,6 +99,13 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     (N_("A route of a node"), Route),
     (N_("A check"), Check),
     (N_("A fault"), Fault),
+    (N_("Variant `address`: an IPv4 address"), AddressVariant),
+    (N_("Variant `network`: a part of an address plan"), NetworkVariant),
+    (N_("Variant `host_name`: a name without dots"), HostNameVariant),
+    (N_("Variant `domain`: a domain name"), DomainVariant),
+    (N_("Variant `account`: a login name"), AccountVariant),
+    (N_("Variant `port`: a TCP or UDP port"), PortVariant),
+    (N_("Variant `fault`: which fault is to be found"), FaultVariant),
     (N_("Probe `ping`: an ICMP echo is answered"), Ping),
     (N_("Probe `tcp`: a connection opens"), Tcp),
     (N_("Probe `udp`: a datagram is answered"), Udp),

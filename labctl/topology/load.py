@@ -1,37 +1,93 @@
 """A topology file to a Topology, or to all of its problems in one error."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from labctl.errors import InvalidFile
 from labctl.language import _
 from labctl.topology.catalogue import Catalogue
 from labctl.topology.model import Topology
-from labctl.topology.parts import readable_parts, whole_parts
+from labctl.topology.parts import mapping, readable_parts, whole_parts
 from labctl.topology.problems import ProblemsFound, nearest, quoted
+from labctl.topology.references import resolve
 from labctl.topology.semantics import semantic_findings
 from labctl.topology.shapes import as_json, shape_findings
+from labctl.topology.spaces import extreme, space_of
 from labctl.topology.tree import Tree, read_tree
+from labctl.topology.variant_meaning import variant_findings
+from labctl.topology.variants import AnyVariant, Value, Variant
 
 SUFFIXES = (".yml", ".yaml")
+VARIANT: TypeAdapter[AnyVariant] = TypeAdapter(Variant)
 
 
-def load_topology(path: Path, catalogue: Catalogue) -> Topology:
-    """Return the topology of a file.
+def load_topology(path: Path, catalogue: Catalogue, values: Mapping[str, Value] | None = None) -> Topology:
+    """Return the topology of a file, with an owner's values for its variants, or with the defaults.
 
     Raises ProblemsFound, an InvalidFile, with every problem of the file in one run.
     """
+    return read_template(path).resolve(catalogue, values)
+
+
+@dataclass(frozen=True)
+class Template:
+    """A topology file as it was read, before its variants have values: each owner's topology is made from it."""
+
+    tree: Tree
+    declared: Mapping[str, AnyVariant | None]
+
+    def resolve(self, catalogue: Catalogue, values: Mapping[str, Value] | None = None) -> Topology:
+        """Return the topology with these values, else with the defaults: those are tried with the longest ones too.
+
+        Raises ProblemsFound.
+        """
+        topology = self.read(catalogue, {**self.defaults(), **(values or {})})
+        if topology.variants and values is None:
+            parts = whole_parts(topology)
+            widest = {name: extreme(space_of(one, parts)) for name, one in topology.variants.items()}
+            self.read(catalogue, {name: value for name, value in widest.items() if value is not None})
+        return topology
+
+    def read(self, catalogue: Catalogue, values: Mapping[str, Value]) -> Topology:
+        """Return the topology with these values. Raises ProblemsFound."""
+        tree = self.tree.copy()
+        resolution = resolve(tree.data, self.declared, values)
+        for finding in resolution.findings:
+            tree.find(finding)
+        tree.unread |= resolution.unread
+        topology = read_shapes(tree, resolution.data)
+        tree.settle()
+        parts = whole_parts(topology) if topology else readable_parts(resolution.data)
+        for finding in semantic_findings(parts, resolution.data, catalogue):
+            tree.find(finding)
+        declared = {name: one for name, one in self.declared.items() if one is not None}
+        for finding in variant_findings(declared, resolution.used, parts):
+            tree.find(finding)
+        if tree.problems or topology is None:
+            raise ProblemsFound(tree.problems)
+        return topology
+
+    def defaults(self) -> Mapping[str, Value]:
+        """Return the values of a lab that belongs to no session."""
+        found = {name: getattr(one, "default", "") for name, one in self.declared.items() if one is not None}
+        return {name: value if isinstance(value, int) else str(value) for name, value in found.items()}
+
+
+def read_template(path: Path) -> Template:
+    """Read a topology file. Raises ProblemsFound where nothing can be said about its meaning."""
     tree = read_tree(path)
-    topology = read_shapes(tree, tree.data)
-    tree.settle()
-    parts = whole_parts(topology) if topology else readable_parts(tree.data)
-    for finding in semantic_findings(parts, tree.data, catalogue):
-        tree.find(finding)
-    if tree.problems or topology is None:
-        raise ProblemsFound(tree.problems)
-    return topology
+    return Template(tree, {name: read_variant(plain) for name, plain in mapping(tree.data, "variants").items()})
+
+
+def read_variant(data: JsonValue) -> AnyVariant | None:
+    """Return a variant, None for one that is not well formed: that is found when all shapes are read."""
+    try:
+        return VARIANT.validate_json(as_json(data), strict=True)
+    except ValidationError:
+        return None
 
 
 def read_shapes(tree: Tree, data: JsonValue) -> Topology | None:

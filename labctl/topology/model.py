@@ -13,6 +13,7 @@ from labctl.language import N_
 from labctl.topology.faults import Fault
 from labctl.topology.probes import Probe
 from labctl.topology.values import VERSION_PATTERN, CompetencyId, InterfaceName, Line, Model, Name, ServiceName, Text
+from labctl.topology.variants import Variant
 
 
 class Segment(Model):
@@ -108,3 +109,6 @@ class Topology(Model):
     nodes: Mapping[Name, Node] = Field(min_length=1, max_length=64, description=N_("the machines by name"))
     checks: tuple[Check, ...] = Field(default=(), description=N_("what must work in the end, or must not"))
     faults: tuple[Fault, ...] = Field(default=(), description=N_("troubles to find and repair, for the trainer"))
+    variants: Mapping[ServiceName, Variant] = Field(
+        default_factory=dict, max_length=20, description=N_("values that differ from one owner to the next, by name")
+    )

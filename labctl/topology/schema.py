@@ -1,14 +1,19 @@
 """The model and the catalogue to a JSON Schema, by which editors complete and underline topologies."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from pydantic import JsonValue
+from pydantic import JsonValue, TypeAdapter
 
 from labctl.topology.catalogue import Catalogue, Parameter, Service
 from labctl.topology.model import Topology
+from labctl.topology.probes import Probe
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 TYPES = {"str": "string", "path": "string", "int": "integer", "float": "number", "bool": "boolean"}
+
+# Where a value may vary, `${variant.NAME}` stands in its place or in the middle of it.
+REFERENCE: Mapping[str, JsonValue] = {"type": "string", "pattern": r"\$\{variant\."}
+KEPT = ("title", "description", "default")
 
 Schema = dict[str, JsonValue]
 
@@ -31,14 +36,44 @@ def topology_schema(catalogue: Catalogue) -> Schema:
         "type": "object",
         "title": services["title"],
         "description": services["description"],
-        "properties": {name: service_schema(service) for name, service in sorted(catalogue.services.items())},
+        "properties": {
+            name: admit_references(service_schema(service)) for name, service in sorted(catalogue.services.items())
+        },
         "additionalProperties": False,
     }
     image = properties["image"]
     assert isinstance(image, dict)
     image["examples"] = [*sorted(catalogue.images)]
+    for name in probe_names():
+        definitions[name] = admit_references(definitions[name])
     close_names(schema)
     return schema
+
+
+def probe_names() -> Iterator[str]:
+    """Yield the names of the models of probes, with those of their parts."""
+    known = TypeAdapter(Probe).json_schema().get("$defs", {})
+    yield from (name for name, one in known.items() if one.get("type") == "object")
+
+
+def admit_references(schema: JsonValue) -> JsonValue:
+    """Return the schema of a mapping, or of what is inside one, in which a reference may stand for each value."""
+    if not isinstance(schema, dict):
+        return schema
+    found: Schema = dict(schema)
+    properties, items, alternatives = found.get("properties"), found.get("items"), found.get("anyOf")
+    if isinstance(properties, dict):
+        found["properties"] = {name: admit_references(one) for name, one in properties.items()}
+    elif items is not None:
+        found["items"] = admit_references(items)
+    elif isinstance(alternatives, list):
+        found["anyOf"] = [*alternatives, dict(REFERENCE)]
+    elif found.get("type") in {"integer", "number"} or (
+        found.get("type") == "string" and {*found} & {"pattern", "enum"}
+    ):
+        kept = {key: found.pop(key) for key in KEPT if key in found}
+        return {**kept, "anyOf": [found, dict(REFERENCE)]}
+    return found
 
 
 def close_names(schema: JsonValue) -> None:

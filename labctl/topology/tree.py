@@ -7,7 +7,7 @@ keys are all found in one run and an alias is never followed.
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -60,6 +60,10 @@ class Tree:
     unread: set[Steps] = field(default_factory=set)
     found: set[tuple[Steps, bool]] = field(default_factory=set)
     settled: frozenset[tuple[Steps, bool]] = frozenset()
+
+    def copy(self) -> "Tree":
+        """Return the same tree, to find other problems of the same data."""
+        return replace(self, problems=list(self.problems), unread=set(self.unread), found=set(self.found))
 
     def find(self, finding: Finding) -> None:
         """Add a finding as a problem, unless it is about something that could not be read anyway."""

@@ -25,6 +25,9 @@ SHARE_PATTERN = r"^[^\x00-\x1f\x7f/\\:*?<>|;,=+\[\]\"-][^\x00-\x1f\x7f/\\:*?<>|;
 OID_PATTERN = r"^[0-2](\.[0-9]{1,10}){1,60}$"
 LINK_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$"
 FACILITY_PATTERN = r"^[a-z0-9]{2,10}\.[a-z]{3,7}$"
+LOGIN_PATTERN = r"^[a-z][a-z0-9_-]{0,30}$"
+DOMAIN_PATTERN = r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.){1,8}[a-z]{2,24}$"
+PICTURE_PATTERN = r"^[a-z0-9#?._-]{1,63}$"  # of a name: some of its letters are drawn
 
 # What each pattern asks for, as people are told.
 PATTERNS: Mapping[str, str] = {
@@ -44,6 +47,9 @@ PATTERNS: Mapping[str, str] = {
     OID_PATTERN: N_("an OID in digits, such as 1.3.6.1.2.1.1.5.0"),
     LINK_PATTERN: N_("the name of an interface or a connection"),
     FACILITY_PATTERN: N_("a facility and a level, such as user.notice"),
+    LOGIN_PATTERN: N_("a login name of 1 to 31 small letters, digits, dashes and underscores"),
+    DOMAIN_PATTERN: N_("a domain name in small letters, such as cimes.example"),
+    PICTURE_PATTERN: N_("a name in which # stands for a digit and ? for a consonant"),
 }
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]

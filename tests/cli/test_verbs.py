@@ -18,7 +18,7 @@ HINT = "Try: "
 def test_a_good_topology_is_valid_from_any_folder(labctl: Installation) -> None:
     done = labctl.run("validate", "dmz")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith("dmz.yml: valid (3 machines, 22 checks, 37 faults)\n")
+    assert done.stdout.endswith("dmz.yml: valid (3 machines, 24 checks, 37 faults)\n")
 
 
 def test_a_file_wins_over_a_shipped_topology(labctl: Installation) -> None:

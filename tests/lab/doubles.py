@@ -359,19 +359,15 @@ class Configurator:
         self.fault = fault
         self.broken = broken
         self.runs: list[tuple[str, ...]] = []
+        self.inventories: list[Mapping[str, Any]] = []
 
     def configure(
-        self,
-        folder: Path,  # noqa: ARG002
-        plays: Sequence[Mapping[str, Any]],  # noqa: ARG002
-        inventory: Mapping[str, Any],  # noqa: ARG002
-        roles: Path,  # noqa: ARG002
-        monitor: Monitor,  # noqa: ARG002
-        *,
-        limit: Sequence[str],
-    ) -> Report:
+        self, folder: Path, plays: Sequence[Mapping[str, Any]], inventory: Mapping[str, Any], roles: Path,  # noqa: ARG002
+        monitor: Monitor, *, limit: Sequence[str],  # noqa: ARG002
+    ) -> Report:  # fmt: skip
         self.fault.count()
         self.runs.append(tuple(limit))
+        self.inventories.append(inventory)
         reports = {node: NodeReport(node, seen=True, ok=3, changed=1) for node in limit}
         for node in self.broken & set(limit):
             reports[node].failures.append(TaskFailure("Install", "it broke"))
