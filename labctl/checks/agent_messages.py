@@ -65,7 +65,7 @@ def smtp_dialogue(server: Any, task: dict[str, Any]) -> dict[str, Any]:
         server.starttls(context=secure(task["authority"]))
         server.ehlo()
     if task["user"]:
-        server.login(task["user"], task["password"])
+        server.login(task["user"], password_of(task))
     said: list[str] = []
     if task["recipient"]:
         for code, text in (server.mail(task["sender"]), server.rcpt(task["recipient"])):
@@ -75,6 +75,34 @@ def smtp_dialogue(server: Any, task: dict[str, Any]) -> dict[str, Any]:
         server.rset()
     server.quit()
     return {"code": 0, "out": "\n".join(said) or "220"}
+
+
+def password_of(task: dict[str, Any]) -> str:
+    """Return the password of an account: given, or the first line of a file of this node."""
+    if not task.get("password_file"):
+        return str(task["password"])
+    try:
+        with open(task["password_file"], encoding="utf-8") as stream:
+            return stream.readline().rstrip("\n")
+    except OSError as exc:  # of this node, and not of the server: nothing can be said about it
+        raise ValueError(str(exc)) from exc
+
+
+def mentions(raw: bytes, text: bytes) -> bool:
+    """Tell whether some bytes hold a text; in a mail also where it is encoded, as subjects and texts in French are."""
+    if text in raw:
+        return True
+    if b"\nSubject:" not in raw[:WINDOW]:
+        return False
+    import email
+    import email.policy
+
+    message = email.message_from_bytes(raw, policy=email.policy.default)
+    parts: list[Any] = [
+        part.get_payload(decode=True) for part in message.walk() if part.get_content_maintype() == "text"
+    ]
+    words = [str(message["subject"]), *((part or b"").decode("utf-8", "replace") for part in parts)]
+    return any(text.decode("utf-8", "replace") in word for word in words)
 
 
 def refusal(code: int, text: Any) -> dict[str, Any]:
@@ -113,13 +141,13 @@ def read_mailbox(box: Any, task: dict[str, Any]) -> dict[str, Any]:
     welcome = box.welcome.decode("utf-8", "replace")
     if not task["user"]:
         return {"code": 0, "out": welcome}
-    box.login(task["user"], task["password"])
+    box.login(task["user"], password_of(task))
     count = int(box.select("INBOX", readonly=True)[1][0])
     if task["contains"]:
         for number in range(count, max(0, count - 50), -1):
             parts = box.fetch(str(number), "(BODY.PEEK[])")[1]
-            text = b"".join(part[1] for part in parts if isinstance(part, tuple)).decode("utf-8", "replace")
-            if task["contains"] in text:
+            raw = b"".join(part[1] for part in parts if isinstance(part, tuple))
+            if mentions(raw, task["contains"].encode()):
                 return {"code": 0, "out": "%d messages" % count}
         return {"code": 6, "out": "%d messages" % count}
     return {"code": 0, "out": "%d messages" % count}
@@ -177,25 +205,29 @@ def arrival(task: dict[str, Any]) -> dict[str, Any]:
         if done.get("error") or done["code"] != 0:
             return {"code": 3, "err": done.get("error") or done["err"] or "code %d" % done["code"]}
     start = time.monotonic()
+    looked = dict(before)
     while True:
-        if holds(task, text, before):
+        if holds(task, text, before, looked):
             return {"code": 0, "out": "after %.1f s" % (time.monotonic() - start)}
         if time.monotonic() - start > task["within"]:
             return {"code": 1, "err": "not within %d s" % task["within"]}
         time.sleep(0.5)
 
 
-def holds(task: dict[str, Any], text: bytes, before: dict[str, int]) -> bool:
-    """Tell whether the text is there now, in what was not there before."""
+def holds(task: dict[str, Any], text: bytes, before: dict[str, int], looked: dict[str, int]) -> bool:
+    """Tell whether the text is there now, in what was not there before; files of the size last looked at are left."""
     if task.get("url"):
         return text in read_page(task["url"])
     for path, size in sizes(task["path"]).items():
+        if looked.get(path) == size:
+            continue
+        looked[path] = size
         old = before.get(path, 0)
         start = max(old if size >= old else 0, size - WINDOW)  # a smaller file is a new one: logs are rotated
         try:
             with open(path, "rb") as stream:
                 stream.seek(start)
-                if text in stream.read(WINDOW):
+                if mentions(stream.read(WINDOW), text):
                     return True
         except OSError:
             continue  # it was moved meanwhile, as mail is

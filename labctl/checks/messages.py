@@ -19,7 +19,8 @@ def mail_task(do: str, probe: Smtp | Imap, **more: JsonValue) -> Task:
     """Return the agent's task of talking with a mail server; the password goes by standard input like all of it."""
     return {
         "do": do, "host": probe.server, "port": probe.port, "tls": probe.tls, "authority": "",
-        "user": probe.user or "", "password": probe.password or "", "timeout": HANDSHAKE_TIMEOUT, **more,
+        "user": probe.user or "", "password": probe.password or "", "password_file": probe.password_file or "",
+        "timeout": HANDSHAKE_TIMEOUT, **more,
     }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from pydantic import Field, StringConstraints
 from labctl.language import N_
 from labctl.topology.values import FACILITY_PATTERN, PATH_PATTERN, URL_PATTERN, Line, Model, Name, Port
 
+FilePath = Annotated[str, StringConstraints(pattern=PATH_PATTERN, max_length=500)]
 Encryption = Literal["none", "starttls", "tls"]
 ENCRYPTION = N_("how the connection is encrypted; the certificate must be valid for the name of the server")
 
@@ -24,6 +25,9 @@ class Smtp(Model):
     )
     user: Line | None = Field(default=None, description=N_("account that logs in; nobody if absent"))
     password: Line | None = Field(default=None, description=N_("its password"))
+    password_file: FilePath | None = Field(
+        default=None, description=N_("file of this node with the password, instead of the password itself")
+    )
 
 
 class Imap(Model):
@@ -35,6 +39,9 @@ class Imap(Model):
     tls: Encryption = Field(default="none", description=ENCRYPTION)
     user: Line | None = Field(default=None, description=N_("account that logs in; only the greeting if absent"))
     password: Line | None = Field(default=None, description=N_("its password"))
+    password_file: FilePath | None = Field(
+        default=None, description=N_("file of this node with the password, instead of the password itself")
+    )
     contains: Line | None = Field(default=None, description=N_("text that a message of the inbox holds"))
 
 
@@ -43,7 +50,7 @@ class Alert(Model):
 
     type: Literal["alert"] = Field(description=N_("an alert arrives: a text in a file, a mailbox or a web page"))
     text: Line = Field(description=N_("the text of the alert"))
-    path: Annotated[str, StringConstraints(pattern=PATH_PATTERN, max_length=500)] | None = Field(
+    path: FilePath | None = Field(
         default=None, description=N_("a file or a folder of files, such as a mailbox of this node")
     )
     url: Annotated[str, StringConstraints(pattern=URL_PATTERN, max_length=500)] | None = Field(
@@ -61,9 +68,7 @@ class Log(Model):
 
     type: Literal["log"] = Field(description=N_("a line written with logger on this node arrives on another node"))
     at: Name = Field(description=N_("the node where it must arrive"))
-    path: Annotated[str, StringConstraints(pattern=PATH_PATTERN, max_length=500)] = Field(
-        description=N_("the file there, or a folder of files")
-    )
+    path: FilePath = Field(description=N_("the file there, or a folder of files"))
     priority: Annotated[str, StringConstraints(pattern=FACILITY_PATTERN)] = Field(
         default="user.notice", description=N_("facility and level of the line")
     )

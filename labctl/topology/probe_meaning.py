@@ -29,6 +29,10 @@ def probe_findings(probe: Probe, node: str, steps: Steps, parts: Parts) -> Itera
             yield missing_key(steps, "user")
         case Kerberos() | Ldap() | Smb():
             yield from login_findings(probe, steps)
+        case Smtp(user=None, password_file=str()) | Imap(user=None, password_file=str()):
+            yield missing_key(steps, "user")
+        case Smtp(password=str(), password_file=str()) | Imap(password=str(), password_file=str()):
+            yield one_of_keys(steps, ("password", "password_file"))
     if isinstance(probe, Backup) and probe.tool is not BackupTool.PLAIN and probe.repository is None:
         yield missing_key(steps, "repository")
 

@@ -132,6 +132,36 @@ def test_a_mailbox_opens_with_the_right_password() -> None:
     ]  # fmt: skip
 
 
+def test_a_password_may_stand_in_a_file_of_the_node(tmp_path: Path) -> None:
+    (tmp_path / "right").write_text("right\n")
+    (tmp_path / "wrong").write_text("wrong\n")
+    with mail_server("* OK Dovecot ready.", dovecot) as port:
+        login = {"type": "imap", "server": "127.0.0.1", "port": port, "user": "alice"}
+        found = outcomes(*({**login, "password_file": str(tmp_path / name)} for name in ("right", "wrong", "none")))
+    assert [one.result for one in found] == [Result.PASSED, Result.FAILED, Result.UNKNOWN]
+    assert "No such file" in found[2].seen
+    assert "right" not in found[0].command + found[0].output
+
+
+# What Zabbix sends for a subject and a text in French (RFC 2047 and base64), folded where a line gets long.
+ENCODED = """From: <zabbix@lab.example>
+Subject: =?UTF-8?B?UHJvYmzDqG1lIDogZGlzcXVlIHByZXNxdWU=?=
+ =?UTF-8?B?IHBsZWlu?=
+MIME-Version: 1.0
+Content-Type: text/plain; charset="UTF-8"
+Content-Transfer-Encoding: base64
+
+T2NjdXDDqSDDoCA5MiAl
+"""
+
+
+def test_an_alert_is_read_as_its_reader_sees_it(tmp_path: Path) -> None:
+    (tmp_path / "mail").write_text(ENCODED)
+    texts = ("Problème : disque presque plein", "Occupé à 92 %", "Occupé à 93 %")
+    found = outcomes(*({**alert(tmp_path / "mail"), "text": text} for text in texts))
+    assert [one.result for one in found] == [Result.PASSED, Result.PASSED, Result.FAILED]
+
+
 def alert(path: Path, **more: Any) -> dict[str, Any]:
     return {"type": "alert", "text": "disk full", "path": str(path), "within": 2, **more}
 
