@@ -6,7 +6,7 @@ import socket
 import time
 from typing import Any
 
-from labctl.checks.agent import run
+from labctl.checks.agent import read_password, run
 
 WINDOW = 8 << 20  # bytes read of a file that something must arrive in
 MOST_FILES = 2000  # files looked at in a folder
@@ -78,14 +78,8 @@ def smtp_dialogue(server: Any, task: dict[str, Any]) -> dict[str, Any]:
 
 
 def password_of(task: dict[str, Any]) -> str:
-    """Return the password of an account: given, or the first line of a file of this node."""
-    if not task.get("password_file"):
-        return str(task["password"])
-    try:
-        with open(task["password_file"], encoding="utf-8") as stream:
-            return stream.readline().rstrip("\n")
-    except OSError as exc:  # of this node, and not of the server: nothing can be said about it
-        raise ValueError(str(exc)) from exc
+    """Return the password of an account: given, or in a file of this node."""
+    return read_password(task["password_file"]) if task["password_file"] else str(task["password"])
 
 
 def mentions(raw: bytes, text: bytes) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from labctl.checks.agent import SECRET_FILE
-from labctl.checks.kind import HANDSHAKE_TIMEOUT, PROGRAM_TIMEOUT, Asked, Kind, program
+from labctl.checks.kind import HANDSHAKE_TIMEOUT, Asked, Kind, program
 from labctl.checks.lines import first_line, last_line
 from labctl.checks.model import Reply, Task, Verdict
 from labctl.language import _
@@ -108,7 +108,10 @@ def ask_smb(probe: Smb) -> Asked:
     """Every field of the matrix, tried by listing and by writing an empty file that goes at once."""
     rows: list[JsonValue] = [
         {
-            "user": one.user, "password": one.password, "password_file": one.password_file, "share": one.share,
+            "user": one.user,
+            "password": one.password,
+            "password_file": one.password_file,
+            "share": one.share,
             "folder": one.folder or "",
         }
         for one in probe.rights

@@ -6,12 +6,9 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from labctl.language import N_
-from labctl.topology.values import ACCOUNT_PATTERN, PATH_PATTERN, SHARE_PATTERN, Line, Model, Port
+from labctl.topology.values import ACCOUNT_PATTERN, PASSWORD_FILE, SHARE_PATTERN, FilePath, Line, Model, Port
 
 Account = Annotated[str, StringConstraints(pattern=ACCOUNT_PATTERN)]
-FilePath = Annotated[str, StringConstraints(pattern=PATH_PATTERN, max_length=500)]
-
-PASSWORD_FILE = N_("instead: a file of the node that has it, as its first line or as `password = …`")
 
 
 class Ldap(Model):
@@ -82,12 +79,8 @@ class User(Model):
     name: Account = Field(description=N_("the account"))
     groups: tuple[Account, ...] = Field(default=(), description=N_("groups that it is in"))
     not_in: tuple[Account, ...] = Field(default=(), description=N_("groups that it is not in"))
-    shell: Annotated[str, StringConstraints(pattern=PATH_PATTERN, max_length=500)] | None = Field(
-        default=None, description=N_("its shell")
-    )
-    home: Annotated[str, StringConstraints(pattern=PATH_PATTERN, max_length=500)] | None = Field(
-        default=None, description=N_("its home folder")
-    )
+    shell: FilePath | None = Field(default=None, description=N_("its shell"))
+    home: FilePath | None = Field(default=None, description=N_("its home folder"))
 
 
 class Group(Model):

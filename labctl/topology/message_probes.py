@@ -5,9 +5,17 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from labctl.language import N_
-from labctl.topology.values import FACILITY_PATTERN, PATH_PATTERN, URL_PATTERN, Line, Model, Name, Port
+from labctl.topology.values import (
+    FACILITY_PATTERN,
+    PASSWORD_FILE,
+    URL_PATTERN,
+    FilePath,
+    Line,
+    Model,
+    Name,
+    Port,
+)  # fmt: skip
 
-FilePath = Annotated[str, StringConstraints(pattern=PATH_PATTERN, max_length=500)]
 Encryption = Literal["none", "starttls", "tls"]
 ENCRYPTION = N_("how the connection is encrypted; the certificate must be valid for the name of the server")
 
@@ -25,9 +33,7 @@ class Smtp(Model):
     )
     user: Line | None = Field(default=None, description=N_("account that logs in; nobody if absent"))
     password: Line | None = Field(default=None, description=N_("its password"))
-    password_file: FilePath | None = Field(
-        default=None, description=N_("file of this node with the password, instead of the password itself")
-    )
+    password_file: FilePath | None = Field(default=None, description=PASSWORD_FILE)
 
 
 class Imap(Model):
@@ -39,9 +45,7 @@ class Imap(Model):
     tls: Encryption = Field(default="none", description=ENCRYPTION)
     user: Line | None = Field(default=None, description=N_("account that logs in; only the greeting if absent"))
     password: Line | None = Field(default=None, description=N_("its password"))
-    password_file: FilePath | None = Field(
-        default=None, description=N_("file of this node with the password, instead of the password itself")
-    )
+    password_file: FilePath | None = Field(default=None, description=PASSWORD_FILE)
     contains: Line | None = Field(default=None, description=N_("text that a message of the inbox holds"))
 
 

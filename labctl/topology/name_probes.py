@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from labctl.language import N_
-from labctl.topology.values import OID_PATTERN, PATH_PATTERN, URL_PATTERN, Line, Model, Port
+from labctl.topology.values import OID_PATTERN, URL_PATTERN, FilePath, Line, Model, Port
 
 
 class Http(Model):
@@ -76,10 +76,10 @@ class Certificate(Model):
     name: Line = Field(description=N_("the name that it must hold"))
     server: Line | None = Field(default=None, description=N_("the server that shows it; the name itself if absent"))
     port: Port = Field(default=443, description=N_("TCP port of the server, where TLS begins at once"))
-    path: Annotated[str, StringConstraints(pattern=PATH_PATTERN, max_length=500)] | None = Field(
+    path: FilePath | None = Field(
         default=None, description=N_("a file of the node in PEM format, with its intermediates, instead of a server")
     )
-    authority: Annotated[str, StringConstraints(pattern=PATH_PATTERN, max_length=500)] | None = Field(
+    authority: FilePath | None = Field(
         default=None, description=N_("file of the trusted authorities; those of the node if absent")
     )
     days: int = Field(default=1, ge=0, le=36500, description=N_("days that it must still be valid"))

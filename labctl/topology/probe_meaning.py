@@ -25,31 +25,25 @@ def probe_findings(probe: Probe, node: str, steps: Steps, parts: Parts) -> Itera
             yield from node_findings(at, (*steps, "at"), parts)
         case Alert(path=path, url=url) if (path is None) == (url is None):
             yield one_of_keys(steps, ("path", "url"))
-        case Smtp(user=None, password=str()) | Imap(user=None, password=str()):
-            yield missing_key(steps, "user")
-        case Kerberos() | Ldap() | Smb():
+        case Kerberos() | Ldap() | Smb() | Smtp() | Imap():
             yield from login_findings(probe, steps)
-        case Smtp(user=None, password_file=str()) | Imap(user=None, password_file=str()):
-            yield missing_key(steps, "user")
-        case Smtp(password=str(), password_file=str()) | Imap(password=str(), password_file=str()):
-            yield one_of_keys(steps, ("password", "password_file"))
     if isinstance(probe, Backup) and probe.tool is not BackupTool.PLAIN and probe.repository is None:
         yield missing_key(steps, "repository")
 
 
-def login_findings(probe: Kerberos | Ldap | Smb, steps: Steps) -> Iterator[Finding]:
+def login_findings(probe: Kerberos | Ldap | Smb | Smtp | Imap, steps: Steps) -> Iterator[Finding]:
     """Yield passwords of which one too many or too few is given."""
     match probe:
         case Kerberos():
             yield from kerberos_findings(probe, steps)
-        case Ldap(password=str(), password_file=str()):
-            yield one_of_keys(steps, PASSWORDS)
-        case Ldap(user=None, password=password, password_file=file) if password or file:
-            yield missing_key(steps, "user")
         case Smb(rights=rights):
             for position, one in enumerate(rights):
                 if (one.password is None) == (one.password_file is None):
                     yield one_of_keys((*steps, "rights", position), PASSWORDS)
+        case Ldap() | Smtp() | Imap() if probe.password and probe.password_file:
+            yield one_of_keys(steps, PASSWORDS)
+        case Ldap() | Smtp() | Imap() if probe.user is None and (probe.password or probe.password_file):
+            yield missing_key(steps, "user")
 
 
 def node_findings(name: str, steps: Steps, parts: Parts) -> Iterator[Finding]:

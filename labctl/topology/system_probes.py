@@ -6,9 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from labctl.language import N_
-from labctl.topology.values import MODE_PATTERN, PACKAGE_PATTERN, PATH_PATTERN, UNIT_PATTERN, Line, Model, Name
-
-FilePath = Annotated[str, StringConstraints(pattern=PATH_PATTERN, max_length=500)]
+from labctl.topology.values import MODE_PATTERN, PACKAGE_PATTERN, UNIT_PATTERN, FilePath, Line, Model, Name
 
 
 class Command(Model):

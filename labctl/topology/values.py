@@ -29,6 +29,8 @@ LOGIN_PATTERN = r"^[a-z][a-z0-9_-]{0,30}$"
 DOMAIN_PATTERN = r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.){1,8}[a-z]{2,24}$"
 PICTURE_PATTERN = r"^[a-z0-9#?._-]{1,63}$"  # of a name: some of its letters are drawn
 
+PASSWORD_FILE = N_("instead: a file of the node that has it, as its first line or as `password = …`")
+
 # What each pattern asks for, as people are told.
 PATTERNS: Mapping[str, str] = {
     NAME_PATTERN: N_("a name of 1 to 31 small letters, digits and dashes that starts with a letter"),
@@ -58,6 +60,7 @@ InterfaceName = Annotated[str, StringConstraints(pattern=INTERFACE_PATTERN)]
 CompetencyId = Annotated[str, StringConstraints(pattern=COMPETENCY_PATTERN)]
 Sentence = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=LINE_PATTERN)]
+FilePath = Annotated[str, StringConstraints(pattern=PATH_PATTERN, max_length=500)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
