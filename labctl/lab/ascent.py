@@ -84,12 +84,16 @@ class Ascent:
                 self.place.machines.remove_network(action.target, self.plan.seat)
 
     def create_networks(self) -> None:
-        """Define and start the networks."""
+        """Define and start the networks, side by side: libvirt mostly waits for the kernel and its packet filter."""
         networks = {network.member: network for network in self.plan.networks}
-        for action in self.plan.actions_of(ActionKind.CREATE_NETWORK):
+
+        def create(action: Action) -> None:
             with self.intent(action):
                 self.place.machines.create_network(render_network(networks[action.target]))
             self.tell(action.target, "network", Progress.DONE)
+
+        with ThreadPoolExecutor(WORKERS) as workers:
+            list(workers.map(create, self.plan.actions_of(ActionKind.CREATE_NETWORK)))
 
     def create_machines(self) -> None:
         """Write the lab's folder and secrets, then make the new machines side by side."""

@@ -30,10 +30,10 @@ def read(folder: Path) -> dict[str, str]:
 def test_on_is_for_now_and_for_each_start_and_the_second_time_changes_nothing(kernel: Path, tmp_path: Path) -> None:
     kept = tmp_path / "tmpfiles.d" / "labctl-ksm.conf"
     assert set_merging(True, kernel, kept)
-    assert {"run": "1", "pages_to_scan": "20000", "sleep_millisecs": "10"}.items() <= read(kernel).items()
+    assert {"run": "1", "pages_to_scan": "3000", "sleep_millisecs": "20"}.items() <= read(kernel).items()
     assert kept.read_text().splitlines() == [
-        f"w {kernel}/pages_to_scan - - - - 20000",
-        f"w {kernel}/sleep_millisecs - - - - 10",
+        f"w {kernel}/pages_to_scan - - - - 3000",
+        f"w {kernel}/sleep_millisecs - - - - 20",
         f"w {kernel}/run - - - - 1",
     ]
     assert not set_merging(True, kernel, kept)
