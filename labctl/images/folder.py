@@ -4,9 +4,12 @@ import fcntl
 import hashlib
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import psutil
 
 from labctl.errors import HostNotReady, Refused
 from labctl.images import disk
@@ -38,9 +41,17 @@ def remove_partial(folder: Path) -> None:
     """Remove what a killed build left. Call it only while holding the build's lock."""
     for path in folder.glob(f"{PARTIAL}*"):
         if path.is_dir():
+            detach_mounts(path)
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def detach_mounts(folder: Path) -> None:
+    """Unmount what a killed build had mounted in a folder, the kernel's own file systems among it."""
+    mounted = [Path(part.mountpoint) for part in psutil.disk_partitions(all=True)]
+    for path in sorted((path for path in mounted if folder in path.parents), reverse=True):
+        subprocess.run(["umount", "--lazy", str(path)], check=False, capture_output=True)
 
 
 @contextmanager

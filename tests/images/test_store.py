@@ -1,4 +1,5 @@
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,9 @@ def test_what_a_killed_build_left_goes_with_the_next(store: ImageStore) -> None:
     image = add_image(store, ImageSpec("debian-13"))
     (store.folder / f"{PARTIAL}killed" / "root").mkdir(parents=True)
     (store.folder / f"{PARTIAL}record.json.tmp").touch()
+    mounted = store.folder / f"{PARTIAL}killed" / "root" / "proc"
+    mounted.mkdir()
+    subprocess.run(["mount", "-t", "proc", "-o", "ro", "proc", mounted], check=True)
     remove_partial(store.folder)
     assert not list(store.folder.glob(f"{PARTIAL}*"))
     store.verify(image)
