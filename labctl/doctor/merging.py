@@ -21,8 +21,8 @@ from labctl.language import _
 KERNEL = Path("/sys/kernel/mm/ksm")
 KEPT = Path("/etc/tmpfiles.d/labctl-ksm.conf")  # systemd-tmpfiles(8) writes its lines to the kernel at each start
 
-# About 500 MiB/s, for 8 % of a processor: a class is merged while it comes up. With 20000 pages each 10 ms that was half
-# a processor, and a class came up a fifth slower; the kernel's own 100 pages each 20 ms need 40 minutes.
+# About 500 MiB/s, for 8 % of a processor: a class is merged while it comes up. With 20000 pages each 10 ms that was
+# half a processor, and a class came up a fifth slower; the kernel's own 100 pages each 20 ms need 40 minutes.
 SETTINGS: Mapping[str, str] = {"pages_to_scan": "3000", "sleep_millisecs": "20", "run": "1"}
 APART = "2"  # stop, and give each machine its own pages again; 0 would leave merged what is merged
 
