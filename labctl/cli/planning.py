@@ -16,7 +16,7 @@ from labctl.cli.workplace import complete_topologies, open_workplace
 from labctl.errors import ExitCode, LabctlError
 from labctl.golden import find_golden
 from labctl.lab.estimate import estimate_seconds
-from labctl.lab.own_values import assign_values
+from labctl.lab.own_values import assign_values, has_secret
 from labctl.lab.workplace import shipped_catalogue
 from labctl.language import _, ngettext
 from labctl.shipped import shipped_folder
@@ -108,13 +108,23 @@ def count_faults(count: int) -> str:
 @JSON
 @SPARE
 @click.option("--detailed-exitcode", is_flag=True, help=_("Exit with 8 where something would change."))
+@click.option(
+    "--session",
+    default="",
+    callback=read_session,
+    metavar=_("NAME"),
+    help=_("With the values that `up` would draw for the owners in this session; none is kept."),
+)
 def plan(
-    topology: str, student: str, roster: Path | None, as_json: bool, spare: int | None, detailed_exitcode: bool
-) -> int:
+    topology: str, student: str, roster: Path | None, as_json: bool, spare: int | None, detailed_exitcode: bool,
+    session: str,
+) -> int:  # fmt: skip
     _path, template, loaded = load_source(topology)
     owners = find_owners_or_spares(student, roster, spare)
     with open_workplace() as place:
-        own = assign_values(place, (template, loaded), place.catalogue, "", owners)
+        own = assign_values(place, (template, loaded), place.catalogue, session, owners, keep=False)
+        if own and as_json and not has_secret(place.home):
+            click.echo(_("nothing was drawn here yet: the values in this plan are an example"), err=True)
         plans = plan_labs(place, loaded, owners, own)
         for planned in plans:
             if as_json:

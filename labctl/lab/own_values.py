@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ KEY = "variants.key"  # in the home folder
 SECRET_BYTES = 32
 LOCK = "variants"  # a lock of the host: no lab has this name, for want of a dash
 PATIENCE = 60.0  # seconds; a draw takes less than one
+EXAMPLE = b"example"  # stands for the secret in a forecast that comes before the first draw
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,11 @@ def ensure_secret(home: Path) -> bytes:
     return path.read_bytes()
 
 
+def has_secret(home: Path) -> bool:
+    """Return whether this installation has a secret: without one, the values of a forecast are an example."""
+    return (home / KEY).exists()
+
+
 def read_secret(home: Path, own: Own) -> bytes:
     """Return the secret that values were drawn with. Raises Refused where it is gone or another one."""
     try:
@@ -104,23 +111,27 @@ def read_owned(home: Path, template: Template, catalogue: Catalogue, own: Own) -
 
 
 def draw_owned(
-    site: Site, source: tuple[Template, Topology], catalogue: Catalogue, session: str, owners: Sequence[str]
-) -> dict[str, Owned]:
+    site: Site, source: tuple[Template, Topology], catalogue: Catalogue, session: str, owners: Sequence[str],
+    *, keep: bool = True,
+) -> dict[str, Owned]:  # fmt: skip
     """Return the topologies of owners with the values that they have in a session, drawn now where they have none.
 
-    `source` is the file as it was read, and the topology that it is without a session. Raises Refused where the
-    topology has no variants, or too few values for so many owners.
+    `source` is the file as it was read, and the topology that it is without a session. Without `keep` nothing is
+    written: those are the values that would be drawn. Raises Refused where the topology has no variants, or too few
+    values for so many owners.
     """
     template, base = source
     if not base.variants:
         text = _('the topology "{topology}" has no variants: a session would change nothing')
         raise Refused(text.format(topology=base.name), hint=f"labctl variant list {base.name}")
-    lot = Lot(base, session, ensure_secret(site.home))
+    known = keep or has_secret(site.home)
+    lot = Lot(base, session, ensure_secret(site.home) if known else EXAMPLE)
     like = Own(base.name, "", session, lot.edition, fingerprint(lot.secret), {})
-    with hold_lab(site.home, LOCK, "draw", PATIENCE):
+    with hold_lab(site.home, LOCK, "draw", PATIENCE) if keep else nullcontext():
         kept = {**site.store.draws(like.lot), **dict(drawn_by_labs(site, like))}
         drawn = lot.draw(owners, kept)
-        site.store.add_draws(like.lot, {owner: one.positions for owner, one in drawn.items()})
+        if keep:
+            site.store.add_draws(like.lot, {owner: one.positions for owner, one in drawn.items()})
     return {owner: make_owned(template, catalogue, like, one) for owner, one in drawn.items()}
 
 
@@ -139,11 +150,13 @@ def drawn_by_labs(site: Site, like: Own) -> Iterator[tuple[str, Positions]]:
 
 
 def assign_values(
-    site: Site, source: tuple[Template, Topology], catalogue: Catalogue, session: str, owners: Sequence[str]
-) -> dict[str, Owned]:
+    site: Site, source: tuple[Template, Topology], catalogue: Catalogue, session: str, owners: Sequence[str],
+    *, keep: bool = True,
+) -> dict[str, Owned]:  # fmt: skip
     """Return the topology of each owner that has values of their own: those of `session`, else those of their lab.
 
-    Raises Refused where a lab exists that has none, or those of another session: work was done with them.
+    Without `keep` nothing is written, and the same is refused. Raises Refused where a lab exists that has none, or
+    those of another session or of a secret that is gone: work was done with them.
     """
     _template, base = source
     sessions: dict[str, list[str]] = {}
@@ -152,12 +165,14 @@ def assign_values(
         own = read_own(folder, owner)
         if session and (folder / "topology.yml").exists() and (own.session if own else "") != session:
             raise another_session(f"{base.name}-{owner}", own)
+        if own:
+            read_secret(site.home, own)  # a new secret would give other values to a lab that exists
         chosen = session or (own.session if own else "")
         if chosen:
             sessions.setdefault(chosen, []).append(owner)
     found: dict[str, Owned] = {}
     for name, some in sessions.items():
-        found |= draw_owned(site, source, catalogue, name, some)
+        found |= draw_owned(site, source, catalogue, name, some, keep=keep)
     return found
 
 

@@ -91,7 +91,13 @@ def test_completion_scripts(labctl: Installation, shell: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "expected"), [("labctl val", "validate"), ("labctl up d", "dmz"), ("labctl check f", "first-alice")]
+    ("typed", "expected"),
+    [
+        ("labctl val", "validate"),
+        ("labctl up d", "dmz"),
+        ("labctl check f", "first-alice"),
+        ("labctl plan dmz --se", "--session"),
+    ],
 )
 def test_completion_knows_verbs_topologies_and_labs(labctl: Installation, typed: str, expected: str) -> None:
     folder = labctl.home / "labctl" / "labs" / "first-alice"

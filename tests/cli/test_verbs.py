@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,6 +80,53 @@ def test_a_plan_as_json(labctl: Installation) -> None:
 def test_a_plan_says_what_is_pending_in_its_exit_code_and_writes_nothing(labctl: Installation) -> None:
     assert labctl.run("plan", "dmz", "--detailed-exitcode").returncode == 8
     assert labctl.json("status") == {"version": 1, "labs": [], "without": [], "spares": []}
+    assert list((labctl.home / "labctl").glob("labs/*")) == []
+
+
+def test_a_plan_of_a_session_has_values_of_each_owner_and_writes_nothing(labctl: Installation) -> None:
+    words = ("plan", "dmz", "--student", "alice,bob", "--session", "TP-3", "--json")
+    done = labctl.run(*words)
+    assert done.returncode == 0
+    assert "an example" in done.stderr
+    assert not (labctl.home / "labctl" / "variants.key").exists()
+    drawn = labctl.json("variant", "show", "--topology", "dmz", "--session", "TP-3", "--student", "alice")
+    done = labctl.run(*words)
+    assert (done.returncode, done.stderr) == (0, "")
+    alice, bob = (json.loads(line) for line in done.stdout.splitlines())
+    assert {"kind": "configure", "target": "fw", "reason": "own values"} in alice["actions"]
+    assert [account_of(plan) == account_of(alice) for plan in (alice, bob)] == [True, False]
+    (values,) = drawn["labs"]
+    assert account_of(alice) in {one["value"] for one in values["values"]}
+    assert labctl.run(*words).stdout == done.stdout
+    # Without a session, the same labs have the defaults.
+    (plain,) = map(json.loads, labctl.run("plan", "dmz", "--student", "alice", "--json").stdout.splitlines())
+    assert account_of(plain) == "technicien"
+    assert {action["kind"] for action in plain["actions"]} == {"create network", "clone machine"}
+    assert list((labctl.home / "labctl").glob("labs/*")) == []
+
+
+def account_of(plan: Any) -> str:
+    """Return the account that a planned lab of `dmz` has on its client."""
+    (client,) = (node for node in plan["nodes"] if node["member"] == "client")
+    (name,) = client["services"]["client"]["accounts"]
+    return str(name)
+
+
+def test_a_plan_refuses_the_session_that_up_would_refuse(labctl: Installation) -> None:
+    roster = labctl.home / "class.csv"
+    roster.write_text("id\n" + "".join(f"e{number}\n" for number in range(3)), encoding="utf-8")
+    text = (ROOT / "tests" / "lab" / "varied.yml").read_text(encoding="utf-8")
+    few = text.replace("values: [alpha, beta, gamma, delta, epsilon, zeta]", "values: [alpha, beta]\n    unique: true")
+    (labctl.home / "few.yml").write_text(few, encoding="utf-8")
+    for words, code, said in (
+        (("few.yml", "--class", str(roster), "--session", "s1"), 6, "has 2 values, 3 owners"),
+        (("annuaire", "--session", "s1"), 6, "has no variants"),
+        (("dmz", "--session", "../s1"), 2, "is not a session"),
+    ):
+        done = [labctl.run(verb, *words) for verb in ("plan", "up")]
+        assert {one.returncode for one in done} == {code}, done
+        assert all(said in one.stderr for one in done)
+        assert {one.stdout for one in done} == {""}
     assert list((labctl.home / "labctl").glob("labs/*")) == []
 
 

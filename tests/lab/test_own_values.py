@@ -175,6 +175,33 @@ def test_without_its_secret_a_lab_is_not_given_other_values(tmp_path: Path) -> N
     (tmp_path / KEY).write_bytes(b"another" * 5)
     with pytest.raises(Refused, match="secret"):
         place.load_lab("small-alice")
+    with pytest.raises(Refused, match="secret"):
+        bring(place, "alice")
+    (tmp_path / KEY).unlink()
+    with pytest.raises(Refused, match="secret"):
+        bring(place, "alice", session="s1")
+    assert not (tmp_path / KEY).exists()
+
+
+def test_a_plan_of_a_session_is_what_up_makes_and_keeps_nothing(tmp_path: Path) -> None:
+    place = make_place(tmp_path, World())
+    template = read_template(VARIED)
+    source = (template, template.resolve(catalogue()))
+    first = assign_values(place, source, catalogue(), "s1", ["alice"], keep=False)
+    assert first.keys() == {"alice"}
+    assert not (tmp_path / KEY).exists()
+    bring(place, "alice", session="s1")
+    forecast = assign_values(place, source, catalogue(), "s1", ["carol", "bob", "alice"], keep=False)
+    again = assign_values(place, source, catalogue(), "s1", ["bob", "carol"], keep=False)
+    assert forecast["alice"].values == values_of(place, "small-alice")
+    assert again.keys() == {"bob", "carol"}
+    own = read_own(place.folders("small-alice").top)
+    assert own is not None
+    assert place.store.draws(own.lot).keys() == {"alice"}
+    drawn = assign_values(place, source, catalogue(), "s1", ["carol", "bob", "alice"])
+    assert {owner: one.values for owner, one in drawn.items()} == {owner: one.values for owner, one in forecast.items()}
+    with pytest.raises(Refused, match="s1"):
+        assign_values(place, source, catalogue(), "s2", ["alice"], keep=False)
 
 
 def test_a_topology_without_variants_has_no_session(tmp_path: Path) -> None:
