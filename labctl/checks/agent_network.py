@@ -38,7 +38,8 @@ def udp(task: dict[str, Any]) -> dict[str, Any]:
 
 def ask_udp(host: str, port: int, request: bytes, timeout: float) -> tuple[str, bytes]:
     """Return the state of a UDP port ("open", "refused", "silent", "unreachable") and its answer."""
-    family, kind, number, _name, address = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_DGRAM)[0]
+    wanted = socket.AF_INET6 if ":" in host else socket.AF_INET  # a name is looked up as labs have addresses
+    family, kind, number, _name, address = socket.getaddrinfo(host, port, wanted, socket.SOCK_DGRAM)[0]
     with socket.socket(family, kind, number) as sock:
         sock.settimeout(timeout / 3)
         for _attempt in range(3):

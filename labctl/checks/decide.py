@@ -5,13 +5,14 @@ from labctl.checks.lines import printable
 from labctl.checks.model import Outcome, Question, Reply, Result, Verdict
 from labctl.language import _
 from labctl.topology.model import Check
+from labctl.topology.probes import HOST
 
 SHOWN = 2000  # characters of output kept as evidence
 
 
 def decide(check: Check, question: Question, reply: Reply) -> Outcome:
     """Return the outcome of a check. A probe that says nothing decides nothing, for negative checks too."""
-    verdict = Verdict(None, explain_error(reply.error)) if reply.error else judge(check, reply)
+    verdict = Verdict(None, explain_error(reply.error, check.origin)) if reply.error else judge(check, reply)
     if verdict.success is None or (check.negative and not verdict.success and not verdict.proof):
         result = Result.UNKNOWN
     else:
@@ -20,12 +21,14 @@ def decide(check: Check, question: Question, reply: Reply) -> Outcome:
     return Outcome(check, result, printable(verdict.seen), question.command, output, reply.seconds)
 
 
-def explain_error(error: str) -> str:
+def explain_error(error: str, origin: str) -> str:
     """Return why there was no answer, in the reader's language where the agent's word is known."""
     if error == "timeout":
         return _("the probe did not end in time")
     if error.startswith("not installed: "):
-        return _('the program "{program}" is not installed on the node').format(program=error.partition(": ")[2])
+        on_host = _('the program "{program}" is not installed on the host')
+        text = on_host if origin == HOST else _('the program "{program}" is not installed on the node')
+        return text.format(program=error.partition(": ")[2])
     return error
 
 

@@ -48,12 +48,15 @@ def judge_http(probe: Http, reply: Reply) -> Verdict:
 
 
 def ask_dns(probe: Dns) -> Asked:
-    """The dig command; an address asked for as PTR is turned round by dig itself."""
+    """The dig command; an address asked for as PTR is turned round by dig itself.
+
+    A name is told by -q: any other word may be an option, and -f reads a file.
+    """
     server = [f"@{probe.server}"] if probe.server else []
     options = ["+noall", "+comments", "+answer", "+time=3", "+tries=2", *(["+dnssec"] if probe.dnssec else [])]
     if probe.record is RecordType.PTR and is_address(probe.name):
         return program("dig", *options, *server, "-x", probe.name)
-    return program("dig", *options, *server, probe.name, str(probe.record))
+    return program("dig", *options, *server, "-q", probe.name, "-t", str(probe.record))
 
 
 def is_address(text: str) -> bool:
@@ -98,7 +101,7 @@ def dns_flags(out: str) -> list[str]:
 
 def ask_zone_transfer(probe: ZoneTransfer) -> Asked:
     """A transfer of the whole zone."""
-    return program("dig", f"@{probe.server}", "+time=5", "+tries=1", "+nocmd", probe.zone, "AXFR")
+    return program("dig", f"@{probe.server}", "+time=5", "+tries=1", "+nocmd", "-q", probe.zone, "-t", "AXFR")
 
 
 def judge_zone_transfer(probe: ZoneTransfer, reply: Reply) -> Verdict:

@@ -1,12 +1,13 @@
 """Turns checks into questions for a node, and questions into the program that the node runs."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from labctl.checks.kinds import KINDS
 from labctl.checks.model import Question
 from labctl.topology.model import Check
+from labctl.topology.probes import HOST, asked_at
 
 FOLDER = Path(__file__).parent
 CORE = "agent.py"
@@ -22,9 +23,13 @@ TASKS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def ask(check: Check, token: str = "") -> Question:
-    """Return the question of one check; `token` tells this run from others, where a probe leaves something behind."""
-    asked = KINDS[type(check.probe)].ask(check.probe)
+def ask(check: Check, token: str = "", address: Callable[[str], str] = str) -> Question:
+    """Return the question of one check; `token` tells this run from others, where a probe leaves something behind.
+
+    `address` gives that of a node on its management link, by which the host asks it.
+    """
+    probe = asked_at(check.probe, address(check.node)) if check.origin == HOST else check.probe
+    asked = KINDS[type(probe)].ask(probe)
     mark = f"{token}-{check.id}"
     then = {node: {**task, "token": mark} for node, task in asked.then.items()}
     return Question(check.id, {**asked.task, "token": mark}, asked.command, then)

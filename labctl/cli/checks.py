@@ -27,6 +27,7 @@ from labctl.lab.workplace import Workplace
 from labctl.language import _, current_language
 from labctl.monitor import Monitor
 from labctl.topology.model import Check, Topology
+from labctl.topology.probes import HOST
 
 LABS_AT_ONCE = 4
 
@@ -37,7 +38,10 @@ LABS_AT_ONCE = 4
 @STUDENT
 @TOPOLOGY
 @click.option(
-    "--node", metavar=_("NAMES"), default="", help=_("Only the checks that start from these machines, with commas.")
+    "--node",
+    metavar=_("NAMES"),
+    default="",
+    help=_("Only the checks that start from these machines, or from host, with commas."),
 )
 @click.option("--id", "ids", metavar=_("NAMES"), default="", help=_("Only these checks, with commas."))
 @click.option(
@@ -120,7 +124,7 @@ def check_lab(place: Workplace, wanted: Wanted, monitor: Monitor) -> tuple[Outco
 
 def choose_checks(topology: Topology, nodes: str, ids: str) -> list[Check]:
     """Return the checks that were asked for, all by default. Raises a usage error for an unknown name."""
-    wanted_nodes = choose_nodes(topology, nodes)
+    wanted_nodes = choose_nodes(topology, nodes, beside=[HOST])
     wanted_ids = [name.strip() for name in ids.split(",") if name.strip()]
     known = [found.id for found in topology.checks]
     for name in wanted_ids:

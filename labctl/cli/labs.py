@@ -90,13 +90,13 @@ def reset_wish(place: Workplace, labs: Sequence[str], nodes: str) -> ClassWish:
     return ClassWish(topology, place.folders(labs[0]).topology, owners, reset=chosen, own=own)
 
 
-def choose_nodes(topology: Topology, nodes: str) -> list[str]:
-    """Return the machines that were asked for. Raises a usage error for an unknown name."""
+def choose_nodes(topology: Topology, nodes: str, beside: Sequence[str] = ()) -> list[str]:
+    """Return the machines that were asked for; other names `beside` them are taken. Raises a usage error."""
     wanted = [name.strip() for name in nodes.split(",") if name.strip()]
     for name in wanted:
-        if name not in topology.nodes:
+        if name not in topology.nodes and name not in beside:
             text = _('"{name}" is not a machine of this lab: {names}')
-            message = text.format(name=printable(name), names=", ".join(topology.nodes))
+            message = text.format(name=printable(name), names=", ".join([*topology.nodes, *beside]))
             raise click.BadParameter(message, param_hint="--node")
     return wanted
 

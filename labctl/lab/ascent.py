@@ -265,7 +265,7 @@ class Ascent:
     def pass_gate(self) -> None:
         """Log in on every node and run the ready checks, side by side; asking a node for its checks is a login too."""
         nodes = {node.member: node for node in self.plan.nodes if node.member not in self.result.failures}
-        checks = [check for check in self.wish.topology.checks if check.ready and check.origin in nodes]
+        checks = [check for check in self.wish.topology.checks if check.ready and check.node in nodes]
         asked = {check.origin for check in checks}
         quiet = [Action(ActionKind.START_MACHINE, name, Reason.REQUESTED) for name in nodes if name not in asked]
         logins = {name: keys.login(self.plan.folders, node) for name, node in nodes.items()}
@@ -275,12 +275,12 @@ class Ascent:
             self.result.outcomes = checking.result()
         for outcome in self.result.outcomes:
             if outcome.result is not Result.PASSED:
-                self.result.failures.setdefault(outcome.check.origin, self.not_ready(outcome))
+                self.result.failures.setdefault(outcome.check.node, self.not_ready(outcome))
 
     def not_ready(self, outcome: Outcome) -> LabctlError:
         """Return the error of a node whose ready check does not pass."""
         text = _('{node}: the check "{check}" does not pass: {seen}')
-        node, check = outcome.check.origin, outcome.check.id
+        node, check = outcome.check.node, outcome.check.id
         said = text.format(node=node, check=check, seen=outcome.seen)
         self.tell(node, "check", Progress.FAILED, said)
         return LabctlError(said + self.last_words(node), hint=f"labctl check {self.plan.lab}")

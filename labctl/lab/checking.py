@@ -1,4 +1,4 @@
-"""Asks the nodes of a lab a topology's checks, waits where a check may wait, and gives their outcomes in order."""
+"""Asks nodes of a lab and the host a topology's checks, waits where one may wait, and gives outcomes in order."""
 
 import json
 import secrets
@@ -13,11 +13,14 @@ from labctl.checks.decide import decide
 from labctl.checks.lines import printable
 from labctl.checks.model import Outcome, Question, Reply, Result
 from labctl.checks.questions import agent_program, ask
+from labctl.errors import LabctlError
 from labctl.lab.doors import Runner
+from labctl.lab.vantage import require_links, run_here
 from labctl.language import _
 from labctl.monitor import Event, Monitor, Progress
-from labctl.ssh import Answer, Login, Unreachable
+from labctl.ssh import Answer, Login
 from labctl.topology.model import Check
+from labctl.topology.probes import HOST
 
 STEP = "check"
 ROUND_DEADLINE = 150  # seconds for all probes of one node; each probe has its own, shorter one
@@ -26,27 +29,44 @@ TIMEOUT = "timeout"  # the agent's word for what did not end in time
 
 
 class Prober(Protocol):
-    """Asks one node; a node that cannot be asked gives a reply with an error for each question."""
+    """Asks one node or the host; one that cannot be asked gives a reply with an error for each question.
+
+    `address` is that of a node on its management link, by which the host asks it.
+    """
 
     def probe(self, node: str, questions: Sequence[Question]) -> Sequence[Reply]: ...
+    def address(self, node: str) -> str: ...
 
 
 @dataclass(frozen=True)
 class SshProber:
-    """Asks over SSH, by a program that the node's own Python reads from standard input."""
+    """Asks over SSH, by a program that the node's own Python reads from standard input; the host, without SSH."""
 
     guests: Runner
     logins: Mapping[str, Login]
 
     def probe(self, node: str, questions: Sequence[Question]) -> Sequence[Reply]:
         """Return the replies in the order of the questions."""
+        program = agent_program(questions)
         try:
-            answer = self.guests.run(
-                self.logins[node], ["python3", "-I", "-S", "-"], stdin=agent_program(questions), deadline=ROUND_DEADLINE
-            )
-        except (Unreachable, TimeoutError) as exc:
+            answer = self.run_on_host(program) if node == HOST else self.run_on_node(node, program)
+        except (LabctlError, TimeoutError) as exc:
             return [Reply(error=str(exc))] * len(questions)
         return parse_replies(answer, len(questions))
+
+    def run_on_node(self, node: str, program: bytes) -> Answer:
+        """Run a program on a node. Raises Unreachable or TimeoutError."""
+        command = ["python3", "-I", "-S", "-"]
+        return self.guests.run(self.logins[node], command, stdin=program, deadline=ROUND_DEADLINE)
+
+    def run_on_host(self, program: bytes) -> Answer:
+        """Run a program on the host. Raises LabctlError, for a lab that does not run too, or TimeoutError."""
+        require_links(login.address for login in self.logins.values())
+        return run_here(program, ROUND_DEADLINE)
+
+    def address(self, node: str) -> str:
+        """Return the address of a node on its management link, with its zone."""
+        return self.logins[node].address
 
 
 def parse_replies(answer: Answer, count: int) -> Sequence[Reply]:
@@ -103,7 +123,7 @@ def check_node(
         fraction = len(settled) / len(checks)
         monitor.tell(Event(node, STEP, Progress.RUNNING, detail, fraction))
         token = secrets.token_hex(6)
-        questions = [ask(check, token) for check in open_checks]
+        questions = [ask(check, token, prober.address) for check in open_checks]
         replies = ask_afterwards(node, questions, prober.probe(node, questions), prober)
         # What a slow machine does not do in time beside all the rest, it may do after it.
         crowded = any(reply.error != TIMEOUT for reply in replies)

@@ -93,7 +93,7 @@ def run_rebooted_checks(
     return tuple(
         replace(found[check.id], rebooted=True)
         if check.id in found
-        else Outcome(check, Result.UNKNOWN, missing[check.id], ask(check).command, "", 0.0)
+        else Outcome(check, Result.UNKNOWN, missing[check.id], ask(check, "", prober.address).command, "", 0.0)
         for check in checks
     )
 
@@ -113,7 +113,7 @@ def concerned_nodes(checks: Sequence[Check], topology: Topology) -> list[str]:
 
 def words_of(check: Check) -> Iterator[str]:
     """Yield the names and addresses that a check may be about."""
-    yield check.origin
+    yield check.node
     fields = check.probe.model_dump(mode="json")
     for key in ("to", "server", "at"):
         word = str(fields.get(key))

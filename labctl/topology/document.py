@@ -14,6 +14,7 @@ from labctl.topology.model import Check, Interface, Internet, Node, Route, Segme
 from labctl.topology.name_probes import Certificate, Dns, Http, Snmp, ZoneTransfer
 from labctl.topology.network_probes import Alive, Allowed, Denied, Dhcp, Flow, Ntp, Ping, Tcp, Traceroute, Udp, Vpn
 from labctl.topology.parameters import type_name
+from labctl.topology.probes import HOST_KEYS, kind_name
 from labctl.topology.shapes import expectation, field_shape, shape_of
 from labctl.topology.system_probes import Backup, Command, File, Package, ServiceUnit
 from labctl.topology.values import Model, Text
@@ -80,7 +81,7 @@ RULES = (
     N_("Anchors, aliases, tags and keys given twice are refused: what is true of a machine stands where it is."),
     N_("Networks must not overlap, and an address is inside its network and given once."),
     N_("A gateway or a router of a route is an address that another node holds on a network of this node."),
-    N_("The names `mgmt` and `lo` are taken: labctl and Linux use them."),
+    N_("The names `mgmt` and `lo` are taken: labctl and Linux use them. No node is called `host`."),
     N_("A text for people is written in English and in French."),
     N_(
         "`${variant.NAME}` stands for the value of a variant: in parameters of services, in checks, in faults and in "
@@ -138,6 +139,22 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     (N_("Probe `package`: a package is installed"), Package),
     (N_("Probe `backup`: what is restored is the same as its source"), Backup),
 )
+HOST_RULES = (
+    N_(
+        "With `from: host`, the machine that labctl runs on asks a node. A topology runs no program and reads no file "
+        "there: only these kinds are asked, with these keys. The first key of each has the name of the node, such as "
+        "`to: web` or `url: http://web/`."
+    ),
+    N_(
+        "The host reaches nodes on their management link alone, which is IPv6, and labctl puts that address in the "
+        "place of the name: no firewall between two networks is on the way, and what only listens on IPv4 or on "
+        "another card is not reached. A web server is asked for that address, and shows its default site."
+    ),
+    N_(
+        "It asks without root's rights, by programs of its own for `ping` (`ping`), `http` (`curl`), `dns` and "
+        "`zone_transfer` (`dig`); where a program is missing, the check counts as not checked."
+    ),
+)
 
 
 def topology_document(catalogue: Catalogue) -> str:
@@ -151,6 +168,7 @@ def topology_document(catalogue: Catalogue) -> str:
     lines.append("")
     for section, model in SECTIONS:
         lines += [f"## {_(section)}", "", *model_table(model), ""]
+    lines += ["## " + _("What the host may ask: `from: host`"), "", *host_section(), ""]
     lines += ["## " + _("Services"), ""]
     for name in sorted(catalogue.services):
         lines += [*service_section(catalogue.services[name]), ""]
@@ -172,6 +190,13 @@ def model_table(model: type[Model]) -> Iterator[str]:
         (f"`{name}`", expectation(field_shape(field)), default_text(field), meaning(field))
         for name, field in fields.items()
     )
+
+
+def host_section() -> Iterator[str]:
+    """Yield what is said of checks from the host: the kinds with their keys, then the rules."""
+    yield from (f"- `{kind_name(kind)}`: {', '.join(f'`{key}`' for key in keys)}" for kind, keys in HOST_KEYS.items())
+    for rule in HOST_RULES:
+        yield from ("", _(rule))
 
 
 def meaning(field: FieldInfo) -> str:

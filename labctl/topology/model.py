@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue, StringConstraints
 
 from labctl.language import N_
 from labctl.topology.faults import Fault
-from labctl.topology.probes import Probe
+from labctl.topology.probes import HOST, Probe, node_asked
 from labctl.topology.values import VERSION_PATTERN, CompetencyId, InterfaceName, Line, Model, Name, ServiceName, Text
 from labctl.topology.variants import Variant
 
@@ -74,11 +74,11 @@ class Node(Model):
 
 
 class Check(Model):
-    """A machine-checkable outcome, seen from one node."""
+    """A machine-checkable outcome, seen from one node or from the host."""
 
     id: Name = Field(description=N_("name of the check, used once"))
     title: Text = Field(description=N_("what is checked"))
-    origin: Name = Field(alias="from", description=N_("the node that probes"))
+    origin: Name = Field(alias="from", description=N_("the node that probes, or `host`"))
     probe: Probe = Field(description=N_("what is tried"))
     negative: bool = Field(default=False, description=N_("the probe must NOT succeed, such as a forbidden flow"))
     ready: bool = Field(default=False, description=N_("the lab is not ready before this check passes"))
@@ -93,6 +93,11 @@ class Check(Model):
     hints: tuple[Text, ...] = Field(
         default=(), max_length=10, description=N_("help for students, step by step: `labctl check --hint N`")
     )
+
+    @property
+    def node(self) -> str:
+        """The node that it says something of first: the one that probes, or the one that the host asks."""
+        return node_asked(self.probe) if self.origin == HOST else self.origin
 
 
 class Topology(Model):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from labctl.language import N_
-from labctl.topology.values import OID_PATTERN, URL_PATTERN, FilePath, Line, Model, Port
+from labctl.topology.values import OID_PATTERN, URL_PATTERN, FilePath, Line, Model, Name, Port
 
 
 class Http(Model):
@@ -49,7 +49,9 @@ class Dns(Model):
     type: Literal["dns"] = Field(description=N_("a DNS server gives the expected answer"))
     name: Line = Field(description=N_("the name asked for"))
     record: RecordType = Field(default=RecordType.A, description=N_("kind of record"))
-    server: IPv4Address | None = Field(default=None, description=N_("server to ask; the node's own if absent"))
+    server: IPv4Address | Name | None = Field(
+        default=None, description=N_("server to ask, for the host the name of a node; the node's own server if absent")
+    )
     answer: Line | None = Field(default=None, description=N_("a line of the answer; any answer if absent"))
     dnssec: Dnssec | None = Field(
         default=None,
@@ -66,7 +68,7 @@ class ZoneTransfer(Model):
         description=N_("a DNS server gives a whole zone; with `negative: true`, it must refuse")
     )
     zone: Line = Field(description=N_("the zone"))
-    server: IPv4Address = Field(description=N_("the server to ask"))
+    server: IPv4Address | Name = Field(description=N_("the server to ask, for the host the name of a node"))
 
 
 class Certificate(Model):

@@ -5,9 +5,10 @@ from collections.abc import Collection, Iterator, Sequence
 from labctl.language import _
 from labctl.topology.directory_probes import Kerberos, Ldap, Smb
 from labctl.topology.message_probes import Alert, Imap, Log, Smtp
+from labctl.topology.name_probes import Dns, Http, ZoneTransfer
 from labctl.topology.network_probes import Alive, Allowed, Denied, Dhcp, Flow, Protocol
 from labctl.topology.parts import Parts
-from labctl.topology.probes import Probe
+from labctl.topology.probes import HOST, HOST_KEYS, Probe, kind_name, node_asked
 from labctl.topology.problems import Finding, Steps, listing, nearest, quoted
 from labctl.topology.system_probes import Backup, BackupTool
 
@@ -27,8 +28,35 @@ def probe_findings(probe: Probe, node: str, steps: Steps, parts: Parts) -> Itera
             yield one_of_keys(steps, ("path", "url"))
         case Kerberos() | Ldap() | Smb() | Smtp() | Imap():
             yield from login_findings(probe, steps)
+        case Dns(server=str() as server) | ZoneTransfer(server=str() as server) if node != HOST:
+            yield Finding((*steps, "server"), _("an IPv4 address"), quoted(server))
     if isinstance(probe, Backup) and probe.tool is not BackupTool.PLAIN and probe.repository is None:
         yield missing_key(steps, "repository")
+
+
+def host_findings(probe: Probe, steps: Steps, parts: Parts) -> Iterator[Finding]:
+    """Yield what the host may not be asked for, and a node that is not there to be asked."""
+    keys = HOST_KEYS.get(type(probe))
+    if keys is None:
+        kinds = map(kind_name, HOST_KEYS)
+        text = _(
+            'a kind that the host asks ({names}), or a node in "from": '
+            "a topology runs no program and reads no file on the host"
+        )
+        yield Finding((*steps, "type"), text.format(names=listing(kinds)), quoted(probe.type))
+        return
+    for key in sorted(probe.model_fields_set - {"type", *keys}):
+        text = _("one of the keys that the host takes ({names})")
+        yield Finding((*steps, key), text.format(names=listing(keys)), quoted(key), at_key=True)
+    value, node = getattr(probe, keys[0]), node_asked(probe)
+    if value is None:
+        yield missing_key(steps, keys[0])
+    elif node not in parts.node_names:
+        plain = _("a node of this file ({names})")
+        text = _("http:// and a node of this file ({names})") if isinstance(probe, Http) else plain
+        names = sorted(parts.node_names)
+        expected = text.format(names=listing(names) or _("none"))
+        yield Finding((*steps, keys[0]), expected, quoted(str(value)), nearest(node, names))
 
 
 def login_findings(probe: Kerberos | Ldap | Smb | Smtp | Imap, steps: Steps) -> Iterator[Finding]:

@@ -11,7 +11,8 @@ from labctl.topology.catalogue import Catalogue, competency_list_findings, unlis
 from labctl.topology.model import Node
 from labctl.topology.parameters import service_findings
 from labctl.topology.parts import Parts, listed, mapping
-from labctl.topology.probe_meaning import probe_findings
+from labctl.topology.probe_meaning import host_findings, probe_findings
+from labctl.topology.probes import HOST
 from labctl.topology.problems import Finding, Steps, listing, nearest, plain_key, quoted
 
 MANAGEMENT = "mgmt"  # the network and card that labctl adds to every node
@@ -41,9 +42,11 @@ def unknown(steps: Steps, expected: str, name: str, known: Iterable[str], *, at_
 
 
 def reserved_findings(parts: Parts) -> Iterator[Finding]:
-    """Yield networks and interfaces with a name that labctl or Linux uses."""
+    """Yield networks, nodes and interfaces with a name that labctl or Linux uses."""
     if MANAGEMENT in parts.network_names:
         yield reserved(("networks", MANAGEMENT), MANAGEMENT)
+    if HOST in parts.node_names:
+        yield reserved(("nodes", HOST), HOST)
     for name, node in parts.nodes.items():
         for card in node.interfaces:
             if card in RESERVED_INTERFACES:
@@ -137,9 +140,11 @@ def check_findings(parts: Parts, catalogue: Catalogue) -> Iterator[Finding]:
             text = _("{name}, which checks[{position}] has").format(name=quoted(check.id), position=first[check.id])
             yield Finding((*steps, "id"), _("an id of its own"), text)
         first.setdefault(check.id, position)
-        if check.origin not in parts.node_names:
-            text = _("a node of this file ({names})")
-            yield unknown((*steps, "from"), text, check.origin, parts.node_names)
+        if check.origin == HOST:
+            yield from host_findings(check.probe, (*steps, "probe"), parts)
+        elif check.origin not in parts.node_names:
+            text = _("a node of this file or the host ({names})")
+            yield unknown((*steps, "from"), text, check.origin, [*parts.node_names, HOST])
         yield from probe_findings(check.probe, check.origin, (*steps, "probe"), parts)
         if check.competency not in catalogue.competencies:
             yield unknown_competency((*steps, "competency"), check.competency, catalogue)

@@ -39,6 +39,9 @@ class Local:
         answer = Answer(done.returncode, done.stdout.decode(), done.stderr.decode())
         return parse_replies(answer, len(questions))
 
+    def address(self, _node: str) -> str:
+        return "127.0.0.1"
+
 
 def outcome(probe: dict[str, Any], *, negative: bool = False, spaces: Mapping[str, str] | None = None) -> Outcome:
     """Return what comes of one probe, asked, answered and judged as in a lab."""

@@ -117,6 +117,9 @@ class Crowded:
         self.rounds.append(len(questions))
         return [Reply() if place < self.able else Reply(error="timeout") for place in range(len(questions))]
 
+    def address(self, node: str) -> str:
+        return node
+
 
 @pytest.mark.parametrize(("able", "rounds", "unknown"), [(2, [5, 3, 1], 0), (5, [5], 0), (0, [5], 5)])
 def test_what_a_crowded_machine_did_not_do_in_time_is_asked_again(able: int, rounds: list[int], unknown: int) -> None:

@@ -111,6 +111,12 @@ def test_a_service_that_need_not_start_at_boot() -> None:
     assert result({**SERVICE, "enabled": False}, Reply(0, out=unit(UnitFileState="disabled"))) is Result.PASSED
 
 
+def test_a_program_is_missing_where_the_probe_was_made() -> None:
+    for origin, place in (("client", "on the node"), ("host", "on the host")):
+        check = make({"type": "ping", "to": "web"}).model_copy(update={"origin": origin})
+        assert decide(check, ask(check), Reply(error="not installed: ping")).seen.endswith(place)
+
+
 def test_the_seen_text_carries_no_control_characters() -> None:
     check = make(TCP)
     outcome = decide(check, ask(check), Reply(2, err="bad \x1b[31m\x07 name"))

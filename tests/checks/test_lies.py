@@ -105,6 +105,9 @@ class Liar:
     def probe(self, _node: str, questions: Sequence[Question]) -> Sequence[Reply]:
         return parse_replies(Answer(0, json.dumps([OK] * len(questions)), ""), len(questions))
 
+    def address(self, node: str) -> str:
+        return node
+
 
 def test_a_made_up_success_without_the_facts_is_not_believed() -> None:
     names = (
