@@ -13,7 +13,7 @@ import pytest
 
 from tests.homes import TEST_HOME
 
-pytest.register_assert_rewrite("tests.vm.trials")
+pytest.register_assert_rewrite("tests.vm.trials", "tests.vm.shipped")
 
 PREFIX = "t-"
 LAB = "dmz-test"
