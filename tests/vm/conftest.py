@@ -13,9 +13,9 @@ import pytest
 
 from tests.homes import TEST_HOME
 
-pytest.register_assert_rewrite("tests.vm.trials")
+pytest.register_assert_rewrite("tests.vm.trials", "tests.vm.shipped")
 
-PREFIX = "t-"
+PREFIX = os.environ.get("LABCTL_TEST_PREFIX", "t-")  # two runs side by side need two homes and two prefixes
 LAB = "dmz-test"
 LABCTL = Path(sys.executable).with_name("labctl")
 

@@ -74,9 +74,9 @@ class ShippedLab:
         assert PREFIX not in virsh("list", "--all", "--name"), "machines were left behind"
 
     def not_passed(self, labctl: Installation, *words: str) -> dict[str, str]:
-        """Run all checks; return those that did not pass with what was seen."""
+        """Run checks, all but for `words`; return those that did not pass with what was seen."""
         found = labctl.json("check", self.lab, *words)["checks"]
-        assert {check["id"] for check in found} == self.checks
+        assert words or {check["id"] for check in found} == self.checks
         return {check["id"]: f"{check['result']}: {check['seen']}" for check in found if check["result"] != "passed"}
 
     def on(self, labctl: Installation, node: str, script: str) -> str:
