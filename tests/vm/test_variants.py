@@ -83,7 +83,8 @@ def test_the_drawn_fault_is_brought_about_and_repaired(labctl: Installation, pai
     assert key["tickets"][0].strip()[:40] in done.stdout
     shown = labctl.run("check", "dmz-wim", "--student-view").stdout
     assert answer["fault"] not in shown
-    cleared = labctl.json("fault", "clear", "dmz-wim")
+    done = labctl.run("fault", "clear", "dmz-wim", "--json")
+    cleared = json.loads(done.stdout.splitlines()[-1])
     assert [(one["id"], one["state"]) for one in cleared["faults"]] == [(answer["fault"], "repaired")]
 
 
