@@ -10,7 +10,7 @@ from labctl.hypervisor.trial import KEPT
 from tests.homes import TEST_HOME
 from tests.vm.conftest import PREFIX, Installation, virsh
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.vm, pytest.mark.labs, pytest.mark.timeout(3600)]
 
 SESSION = "vm-tests"
 OWNERS = ("vera", "wim")
