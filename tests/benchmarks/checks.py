@@ -26,12 +26,13 @@ from tests.benchmarks.boot import pace
 from tests.benchmarks.clones import bring, prepared
 
 OWNER = "checks"
+SHIPPED = tuple(sorted(shipped_folder("topologies").glob("*.yml")))
 TIMES = 3
 
 
 def shipped(place: Workplace) -> Iterator[tuple[Topology, Path]]:
     """Yield the shipped topologies with their files, by name."""
-    for path in sorted(shipped_folder("topologies").glob("*.yml")):
+    for path in SHIPPED:
         yield load_topology(path, place.catalogue), path
 
 
@@ -69,18 +70,14 @@ def time_by_hand(topology: Topology, node: str, login: Login) -> float:
     return time.perf_counter() - start
 
 
-def measure_golden(place: Workplace) -> dict[str, float]:
-    """Return the minutes that each shipped golden lab takes, its images built, and the memory of its nodes, in GiB."""
-    found: dict[str, float] = {}
-    for topology, path in shipped(place):
-        for node in place.layout(f"{topology.name}-{OWNER}", topology).nodes:
-            place.images.ensure(place.spec(node.image), Silent())
-        if known := find_golden(place, topology):
-            remove_golden(place, known)
-        start = time.perf_counter()
-        ensure_golden(place, (topology, path), lambda image: pace(place, image), Silent(), Stop())
-        found[f"{topology.name}_minutes"] = (time.perf_counter() - start) / 60
-        found[f"{topology.name}_gib"] = sum(node.memory for node in topology.nodes.values()) / 1024
-    minutes = [value for name, value in found.items() if name.endswith("_minutes")]
-    memory = [value for name, value in found.items() if name.endswith("_gib")]
-    return found | {"slowest_minutes": max(minutes), "most_gib": max(memory)}
+def measure_golden(place: Workplace, path: Path) -> dict[str, float]:
+    """Return the minutes that the golden lab of a topology takes, its images built, and its nodes' memory in GiB."""
+    topology = load_topology(path, place.catalogue)
+    for node in place.layout(f"{topology.name}-{OWNER}", topology).nodes:
+        place.images.ensure(place.spec(node.image), Silent())
+    if known := find_golden(place, topology):
+        remove_golden(place, known)
+    start = time.perf_counter()
+    ensure_golden(place, (topology, path), lambda image: pace(place, image), Silent(), Stop())
+    minutes = (time.perf_counter() - start) / 60
+    return {"minutes": minutes, "gib": sum(node.memory for node in topology.nodes.values()) / 1024}

@@ -28,6 +28,7 @@ from labctl.lab.workplace import Workplace
 from labctl.monitor import Silent
 from labctl.plan.lab import plan_lab
 from labctl.plan.model import Plan, PlannedNode
+from labctl.plan.observed import DomainState
 from labctl.render.clone import clone_domain
 from labctl.render.xml import render_network
 from labctl.shipped import shipped_folder
@@ -36,6 +37,7 @@ from labctl.topology.model import Topology
 from tests.benchmarks.boot import pace
 
 DMZ = shipped_folder("topologies") / "dmz.yml"
+FIVE = shipped_folder("topologies") / "supervision.yml"
 COLD = ("cold1", "cold2")  # one after the other: side by side, on two processors, they take longer in all
 CLASS = tuple(f"s{number:02d}" for number in range(1, 25))
 TIMES = 3
@@ -61,6 +63,15 @@ def measure_class(place: Workplace) -> dict[str, float]:
                 take_down(place, lab, Silent())
         cold = median(cold_lab(place, topology, path, owner) for owner in COLD)
     return found | {"cold_lab_seconds": cold, "cold_ratio": cold * len(CLASS) / found["class_seconds"]}
+
+
+def measure_five(place: Workplace) -> dict[str, float]:
+    """Return the machines of a class of labs of five that are ready and run together, its seconds and its memory."""
+    with prepared(place, FIVE) as (topology, path, _golden), merged(place):
+        before = used()
+        seconds, _results = bring(place, ClassWish(topology, path, CLASS))
+        running = sum(seen.state is DomainState.RUNNING for seen in place.see().domains if seen.tag)
+        return {"machines": running, "seconds": seconds, "memory_gib": (used() - before) / 2**30}
 
 
 @contextmanager
