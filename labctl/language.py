@@ -2,13 +2,16 @@
 
 import gettext
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 
 LOCALES = Path(__file__).parent / "locale"
 LANGUAGES = ("fr", "en")
 DEFAULT = "fr"  # the public is French; an unset or "C" locale says nothing about the reader
+SPOKEN: ContextVar[str] = ContextVar("SPOKEN", default="")  # where one process serves several readers
 
 
 def choose_language(environment: Mapping[str, str]) -> str:
@@ -28,9 +31,19 @@ def translations(language: str) -> gettext.NullTranslations:
     return gettext.translation("labctl", localedir=LOCALES, languages=[language], fallback=True)
 
 
+@contextmanager
+def speaking(language: str) -> Iterator[None]:
+    """Speak to one reader inside the block, in this thread and in those of its crews."""
+    before = SPOKEN.set(language if language in LANGUAGES else "")
+    try:
+        yield
+    finally:
+        SPOKEN.reset(before)
+
+
 def current_language() -> str:
-    """Return the language of this process."""
-    return choose_language(os.environ)
+    """Return the language of the reader who is spoken to, else that of this process."""
+    return SPOKEN.get() or choose_language(os.environ)
 
 
 def _(message: str) -> str:

@@ -3,13 +3,13 @@
 import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from labctl.classroom.admission import Admission
 from labctl.classroom.capacity import forecast, lab_memory
 from labctl.classroom.wish import LAB_STEP, ClassWish, ForOwner, LabResult
+from labctl.crew import Crew
 from labctl.errors import ExitCode, Interrupted, LabctlError, Refused
 from labctl.golden import ensure_golden, find_by_id, golden_folder, golden_id, golden_parts, lab_golden
 from labctl.lab.down import take_down
@@ -171,7 +171,7 @@ class ClassRun:
 
     def bring_all(self, plans: Sequence[Plan]) -> list[LabResult]:
         """Bring up the labs side by side, as many at a time as admission lets in, and return them in order."""
-        with ThreadPoolExecutor(max_workers=LABS_PER_CPU * processors()) as workers:
+        with Crew(max_workers=LABS_PER_CPU * processors()) as workers:
             return [done.result() for done in [workers.submit(self.bring, plan) for plan in plans]]
 
     def bring(self, plan: Plan) -> LabResult:

@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from labctl.checks.model import Outcome, Result
+from labctl.crew import Crew
 from labctl.errors import LabctlError
 from labctl.hypervisor.delivery import sweep
 from labctl.images.overlay import chain
@@ -92,7 +92,7 @@ class Ascent:
                 self.place.machines.create_network(render_network(networks[action.target]))
             self.tell(action.target, "network", Progress.DONE)
 
-        with ThreadPoolExecutor(WORKERS) as workers:
+        with Crew(WORKERS) as workers:
             list(workers.map(create, self.plan.actions_of(ActionKind.CREATE_NETWORK)))
 
     def create_machines(self) -> None:
@@ -269,7 +269,7 @@ class Ascent:
         asked = {check.origin for check in checks}
         quiet = [Action(ActionKind.START_MACHINE, name, Reason.REQUESTED) for name in nodes if name not in asked]
         logins = {name: keys.login(self.plan.folders, node) for name, node in nodes.items()}
-        with ThreadPoolExecutor(max_workers=1) as other:
+        with Crew(max_workers=1) as other:
             checking = other.submit(run_checks, checks, SshProber(self.place.guests, logins), self.monitor)
             self.each(quiet, "login", lambda action: self.log_in(nodes[action.target]), workers=len(quiet))
             self.result.outcomes = checking.result()
@@ -310,7 +310,7 @@ class Ascent:
             else:
                 self.tell(node, step, Progress.DONE)
 
-        with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
+        with Crew(max_workers=max(1, workers)) as pool:
             for done in [pool.submit(attempt, action) for action in actions]:
                 done.result()
 

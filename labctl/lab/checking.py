@@ -4,7 +4,6 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any, Protocol
@@ -13,6 +12,7 @@ from labctl.checks.decide import decide
 from labctl.checks.lines import printable
 from labctl.checks.model import Outcome, Question, Reply, Result
 from labctl.checks.questions import agent_program, ask
+from labctl.crew import Crew
 from labctl.errors import LabctlError
 from labctl.lab.doors import Runner
 from labctl.lab.vantage import require_links, run_here
@@ -102,7 +102,7 @@ def run_checks(
     by_node: dict[str, list[Check]] = {}
     for check in checks:
         by_node.setdefault(check.origin, []).append(check)
-    with ThreadPoolExecutor(max_workers=max(1, len(by_node))) as workers:
+    with Crew(max_workers=max(1, len(by_node))) as workers:
         work = [workers.submit(check_node, node, asked, prober, monitor, clock) for node, asked in by_node.items()]
         found = {outcome.check.id: outcome for done in work for outcome in done.result()}
     return tuple(found[check.id] for check in checks)

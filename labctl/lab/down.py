@@ -2,10 +2,10 @@
 
 import shutil
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from labctl.crew import Crew
 from labctl.errors import Refused
 from labctl.lab.files import explain_files
 from labctl.lab.lock import hold_lab, who
@@ -113,7 +113,7 @@ def remove_objects(place: Workplace, part: Removal, monitor: Monitor) -> None:
             place.machines.remove_domain(name, part.seat)
         monitor.tell(Event(name, "remove", Progress.DONE, _("machine")))
 
-    with ThreadPoolExecutor(max_workers=WORKERS) as workers:
+    with Crew(max_workers=WORKERS) as workers:
         for done in [workers.submit(remove, name) for name in part.domains]:
             done.result()
     for name in part.networks:

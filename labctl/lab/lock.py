@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from labctl.errors import Busy
@@ -17,9 +18,22 @@ NAME_PATIENCE = 0.5  # seconds
 WAIT_STEP = 0.2  # seconds; flock(2) has no time-out of its own
 
 
+ACTOR: ContextVar[str] = ContextVar("ACTOR", default="")
+
+
+@contextmanager
+def acting_for(person: str) -> Iterator[None]:
+    """Work inside the block for a person who is not the one behind the process."""
+    before = ACTOR.set(person)
+    try:
+        yield
+    finally:
+        ACTOR.reset(before)
+
+
 def who() -> str:
-    """Return the person behind the process, through sudo too."""
-    return os.environ.get("SUDO_USER") or getpass.getuser()
+    """Return the person whom this is done for: the one behind the process by default, through sudo too."""
+    return ACTOR.get() or os.environ.get("SUDO_USER") or getpass.getuser()
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """Brings all running machines of a lab to a stop at one moment, with everything they wrote on their disks."""
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
+from labctl.crew import Crew
 from labctl.lab.workplace import Workplace
 from labctl.plan.model import PlannedNode
 
@@ -22,6 +22,6 @@ def suspend_together(place: Workplace, nodes: Sequence[PlannedNode]) -> None:
 
 def everywhere(nodes: Iterable[PlannedNode], act: Callable[[PlannedNode], None], workers: int) -> None:
     """Do an act on all nodes side by side; the first error is raised once all have ended."""
-    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
+    with Crew(max_workers=max(1, workers)) as pool:
         for done in [pool.submit(act, node) for node in nodes]:
             done.result()

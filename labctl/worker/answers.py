@@ -262,7 +262,7 @@ class BoardRow(Model):
 
 
 class Board(Model):
-    """A class: one row for each lab of each student, students without a lab too (`lab` is "" then)."""
+    """A class: one row for each lab of each student, students without a lab too (`lab` is "")."""
 
     class_name: str
     nodes: tuple[str, ...] = ()
