@@ -7,47 +7,24 @@ import click
 
 from labctl.cli.table import console, open_table
 from labctl.lab.status import LabStatus, NodeState, NodeStatus
-from labctl.language import N_, _, ngettext
+from labctl.lab.words import LAB_WORDS, NODE_WORDS, why
+from labctl.language import _, ngettext
 
 FEW = 3  # labs that are shown machine by machine
 SHOWN_LABS = 6  # named behind a reason that many share
 
 HOUR, DAY = 60, 24 * 60  # minutes
 
-# Signs differ in form: colour alone tells nothing. The second word is for the board, where five must fit on a line.
+# Signs differ in form: colour alone tells nothing.
 NODE_SIGNS = {
     NodeState.READY: ("✔", "green"), NodeState.UNCONFIGURED: ("…", "yellow"), NodeState.SILENT: ("?", "yellow"),
     NodeState.PAUSED: ("‖", "yellow"), NodeState.STOPPED: ("■", "dim"), NodeState.CRASHED: ("✘", "red"),
     NodeState.MISSING: ("○", "red"),
 }  # fmt: skip
-NODE_WORDS = {
-    NodeState.READY: (N_("ready"), N_("ready")), NodeState.UNCONFIGURED: (N_("not configured"), N_("unfinished")),
-    NodeState.SILENT: (N_("does not answer"), N_("silent")), NodeState.PAUSED: (N_("paused"), N_("paused")),
-    NodeState.STOPPED: (N_("stopped"), N_("stopped")), NodeState.CRASHED: (N_("crashed"), N_("crashed")),
-    NodeState.MISSING: (N_("missing"), N_("missing")),
-}  # fmt: skip
 LAB_SIGNS = {
     "ready": ("✔", "green"), "working": ("…", "yellow"), "partly": ("!", "yellow"), "stopped": ("■", "dim"),
     "failed": ("✘", "red"),
 }  # fmt: skip
-# The words of a lab are not those of a machine, which differ from them in French.
-LAB_WORDS = {
-    "ready": N_("all ready"), "working": N_("in progress"), "partly": N_("partly ready"), "stopped": N_("stopped"),
-    "failed": N_("failed"),
-}  # fmt: skip
-REASONS = {
-    "reboot": N_("the host was restarted"),
-    "crashed": N_("its QEMU process has died"),
-    "ioerror": N_("its disk is full or cannot be read"),
-    "panicked": N_("its kernel has stopped on an error"),
-    "failed": N_("it could not start"),
-}
-
-
-def why(node: NodeStatus) -> str:
-    """Return why a machine is in its state, "" where no more is known; QEMU's own words come last."""
-    reason = _(REASONS[node.reason]) if node.reason in REASONS else ""
-    return _("{said}: {why}").format(said=reason, why=node.cause) if reason and node.cause else reason or node.cause
 
 
 def age(made: str, now: datetime) -> str:

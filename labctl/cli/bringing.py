@@ -11,7 +11,7 @@ from labctl.cli import show
 from labctl.cli.class_progress import choose_class_display
 from labctl.cli.progress import Display, choose_display
 from labctl.cli.stopping import stop_politely
-from labctl.cli.workplace import Accelerators
+from labctl.cli.workplace import accelerators
 from labctl.errors import ExitCode, Interrupted, LabctlError
 from labctl.lab.estimate import class_work, estimate_seconds
 from labctl.lab.up import failed_nodes
@@ -26,7 +26,7 @@ def carry_out(place: Workplace, wish: ClassWish, *, as_json: bool) -> ExitCode:
     """Bring up what was asked for, show it, and return the exit code."""
     stop = Stop()
     with stop_politely(stop), open_display(place, wish, as_json=as_json) as display:
-        results = bring_up_labs(place, wish, Accelerators(place.home), display, stop)
+        results = bring_up_labs(place, wish, accelerators(place), display, stop)
     results, spares = (
         [one for one in results if not is_spare(one.owner)],
         [one for one in results if is_spare(one.owner)],

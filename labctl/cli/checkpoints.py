@@ -11,7 +11,7 @@ from labctl.cli.progress import choose_display
 from labctl.cli.stopping import stop_politely
 from labctl.cli.table import console, open_table
 from labctl.cli.typed import printable
-from labctl.cli.workplace import Accelerators, complete_labs, open_workplace
+from labctl.cli.workplace import accelerators, complete_labs, open_workplace
 from labctl.errors import ExitCode
 from labctl.lab.checkpoint import NAME, Checkpoint, checkpoints_of
 from labctl.lab.keeping import Keeper, remove_checkpoint, save_checkpoint
@@ -53,7 +53,7 @@ def open_keeper(lab: str, title: str, *, as_json: bool = False) -> Iterator[Keep
     """Give what works on the checkpoints of a lab, and show what it does."""
     stop = Stop()
     with open_workplace() as place, stop_politely(stop), choose_display(title, as_json=as_json) as display:
-        yield Keeper(place, lab, Accelerators(place.home), display, stop)
+        yield Keeper(place, lab, accelerators(place), display, stop)
 
 
 @checkpoint.command(help=_("Keep a lab as it is now, memory and disks."))

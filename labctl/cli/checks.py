@@ -3,12 +3,10 @@
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from labctl.checks.model import Outcome
 from labctl.classroom.wish import ForOwner
 from labctl.cli import show
 from labctl.cli.labs import LABS, choose_nodes
@@ -19,13 +17,10 @@ from labctl.cli.student_view import print_student_view, student_dict
 from labctl.cli.typed import printable
 from labctl.cli.workplace import complete_labs, open_workplace
 from labctl.errors import ExitCode, LabctlError
-from labctl.lab.checking import SshProber, run_checks
 from labctl.lab.configure import configure_again
-from labctl.lab.lock import hold_lab, who
-from labctl.lab.rebooting import Rebooting, concerned_nodes, run_rebooted_checks
+from labctl.lab.examining import Wanted, check_lab
 from labctl.lab.workplace import Workplace
 from labctl.language import _, current_language
-from labctl.monitor import Monitor
 from labctl.topology.model import Check, Topology
 from labctl.topology.probes import HOST
 
@@ -86,16 +81,6 @@ def check(  # noqa: PLR0913, PLR0917  one parameter for each option of the comma
     return show.check_code([outcome for found in outcomes.values() for outcome in found])
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """Which checks of one lab are to be run; with `rebooted`, those meant for after a reboot, after one."""
-
-    lab: str
-    topology: Topology
-    checks: Sequence[Check]
-    rebooted: bool
-
-
 def choose_wanted(place: Workplace, lab: str, nodes: str, ids: str, *, rebooted: bool) -> Wanted:
     """Return what is to be run in a lab. Raises LabctlError where nothing is meant for after a reboot."""
     topology = place.load_lab(lab)
@@ -104,22 +89,6 @@ def choose_wanted(place: Workplace, lab: str, nodes: str, ids: str, *, rebooted:
         text = _("{lab}: no check is meant for after a reboot")
         raise LabctlError(text.format(lab=lab), hint=f"labctl check {lab}")
     return Wanted(lab, topology, checks, rebooted)
-
-
-def check_lab(place: Workplace, wanted: Wanted, monitor: Monitor) -> tuple[Outcome, ...]:
-    """Run checks of one lab and keep their outcomes. Raises Busy where machines are to be rebooted."""
-    prober = SshProber(place.guests, place.logins(wanted.lab, wanted.topology))
-    if wanted.rebooted:
-        with hold_lab(place.home, wanted.lab, "check --after-reboot"):
-            nodes = concerned_nodes(wanted.checks, wanted.topology)
-            place.store.add_event(wanted.lab, who(), "reboot", ", ".join(nodes))
-            rebooting = Rebooting(place.guests, prober.logins, monitor)
-            outcomes = run_rebooted_checks(wanted.checks, wanted.topology, rebooting, prober)
-    else:
-        outcomes = run_checks(wanted.checks, prober, monitor)
-    rows = [(found.check.id, str(found.result), found.to_dict("en")) for found in outcomes]
-    place.store.save_outcomes(wanted.lab, rows, whole=len(wanted.checks) == len(wanted.topology.checks))
-    return outcomes
 
 
 def choose_checks(topology: Topology, nodes: str, ids: str) -> list[Check]:

@@ -10,11 +10,12 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from labctl.cli.planning import JSON, load_named
+from labctl.cli.planning import JSON
 from labctl.cli.table import PLAIN_WIDTH, console, open_table
 from labctl.cli.workplace import complete_topologies
 from labctl.competencies import Indicators, Session, Status, load_competencies, load_indicators, load_sessions
 from labctl.errors import ExitCode
+from labctl.lab.source import load_named
 from labctl.lab.workplace import shipped_catalogue
 from labctl.language import N_, _, current_language, ngettext
 from labctl.shipped import shipped_folder

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from labctl.cli.planning import load_named
 from labctl.cli.workplace import complete_topologies
 from labctl.errors import ExitCode, LabctlError
+from labctl.lab.source import load_named
 from labctl.language import _, current_language
 from labctl.program import run
 from labctl.render.drawing import draw_dot, draw_text

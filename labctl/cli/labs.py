@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from labctl.classroom.anew import group_by_topology, reset_wish
 from labctl.classroom.wish import ClassWish
 from labctl.cli import show
 from labctl.cli.bringing import carry_out, worst
-from labctl.cli.planning import JSON, OWNERS, SESSION, SPARE, TOPOLOGY, find_owners_or_spares, load_source
+from labctl.cli.planning import JSON, OWNERS, SESSION, SPARE, TOPOLOGY, find_owners_or_spares
 from labctl.cli.progress import choose_display
 from labctl.cli.selection import CLASS, STUDENT, confirm_loss, require_labs, select_labs
 from labctl.cli.selection import TOPOLOGY as OF_TOPOLOGY
@@ -19,10 +20,10 @@ from labctl.errors import ExitCode, LabctlError
 from labctl.lab.checkpoint import checkpoints_of
 from labctl.lab.down import Removal, take_down
 from labctl.lab.own_values import assign_values
+from labctl.lab.source import load_source
 from labctl.lab.standby import FOLDER as STANDBY
 from labctl.lab.standby import keep_spares
 from labctl.lab.status import read_status
-from labctl.lab.workplace import Workplace
 from labctl.language import _
 from labctl.topology.model import Topology
 
@@ -65,29 +66,13 @@ def reset(
 ) -> int:
     with open_workplace() as place:
         wanted = require_labs(select_labs(place, labs, roster, student, topology))
-        wishes = [reset_wish(place, group, node) for group in group_by_topology(place, wanted)]
+        groups = group_by_topology(place, wanted)
+        wishes = [
+            reset_wish(place, group, choose_nodes(place.load_template(group[0]).resolve(place.catalogue), node))
+            for group in groups
+        ]
         confirm_loss(wanted, yes=yes, always=False)
         return worst([carry_out(place, wish, as_json=as_json) for wish in wishes])
-
-
-def group_by_topology(place: Workplace, labs: Sequence[str]) -> list[list[str]]:
-    """Return the labs in groups that were made from the same topology, word for word."""
-    groups: dict[bytes, list[str]] = {}
-    for lab in labs:
-        place.load_lab(lab)
-        groups.setdefault(place.folders(lab).topology.read_bytes(), []).append(lab)
-    return list(groups.values())
-
-
-def reset_wish(place: Workplace, labs: Sequence[str], nodes: str) -> ClassWish:
-    """Return the wish to make machines of labs of one topology anew."""
-    template = place.load_template(labs[0])
-    topology = template.resolve(place.catalogue)
-    owners = tuple(lab.removeprefix(f"{topology.name}-") for lab in labs)
-    chosen = tuple(choose_nodes(topology, nodes) or topology.nodes)
-    own = {lab.removeprefix(f"{topology.name}-"): place.load_owned(lab) for lab in labs}
-    own = {owner: one for owner, one in own.items() if one.own}
-    return ClassWish(topology, place.folders(labs[0]).topology, owners, reset=chosen, own=own)
 
 
 def choose_nodes(topology: Topology, nodes: str, beside: Sequence[str] = ()) -> list[str]:

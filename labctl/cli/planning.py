@@ -17,11 +17,8 @@ from labctl.errors import ExitCode, LabctlError
 from labctl.golden import find_golden
 from labctl.lab.estimate import estimate_seconds
 from labctl.lab.own_values import assign_values, has_secret
-from labctl.lab.workplace import shipped_catalogue
+from labctl.lab.source import load_named, load_source
 from labctl.language import _, ngettext
-from labctl.shipped import shipped_folder
-from labctl.topology.load import Template, find_topology, read_template
-from labctl.topology.model import Topology
 
 TOPOLOGY = click.argument("topology", metavar=_("TOPOLOGY"), shell_complete=complete_topologies)
 OWNERS = click.option(
@@ -33,19 +30,6 @@ SPARE = click.option(
 )  # fmt: skip
 SESSION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 JSON = click.option("--json", "as_json", is_flag=True, help=_("Print JSON."))
-
-
-def load_named(name: str) -> tuple[Path, Topology]:
-    """Return the file and the topology of a name or path."""
-    path, _template, topology = load_source(name)
-    return path, topology
-
-
-def load_source(name: str) -> tuple[Path, Template, Topology]:
-    """Return the file of a name or path, what it says before its variants have values, and its topology."""
-    path = find_topology(name, shipped_folder("topologies"))
-    template = read_template(path)
-    return path, template, template.resolve(shipped_catalogue())
 
 
 def read_session(_ctx: click.Context, _param: click.Parameter, value: str) -> str:

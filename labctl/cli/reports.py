@@ -10,13 +10,13 @@ from threading import Timer
 
 import click
 
-from labctl.cli.planning import load_named
 from labctl.cli.selection import CLASS, TOPOLOGY
 from labctl.cli.typed import printable
 from labctl.cli.workplace import complete_labs, complete_topologies, open_workplace
 from labctl.cli.writing import write_document
 from labctl.errors import ExitCode, LabctlError
 from labctl.lab.sheets import find_class_sheets, find_sheet
+from labctl.lab.source import load_named
 from labctl.lab.workplace import Workplace, shipped_catalogue
 from labctl.language import LANGUAGES, _
 from labctl.report import junit, record, spreadsheet

@@ -1,36 +1,16 @@
 """Shows outcomes to students: what is tested and how it stands, never the command, its output or what is expected."""
 
-import re
 from collections.abc import Sequence
 
 import click
 from pydantic import JsonValue
 from rich.markup import escape
 
-from labctl.checks.model import Outcome, Result
+from labctl.checks.hints import hints_of
+from labctl.checks.model import Outcome
 from labctl.cli.show import RESULT_SIGNS, count_checks, result_name
 from labctl.cli.table import console, open_table
 from labctl.language import _, ngettext
-from labctl.topology.model import Check
-
-SENTENCE = re.compile(r"(?<=[.!?…])\s+(?=[A-ZÀ-ÖØ-Þ«“])")
-
-
-def steps_of(check: Check, language: str) -> list[str]:
-    """Return the hints of a check, step by step.
-
-    Without hints of its own, they are the sentences of what is said when it fails that say where to look. The first
-    one says what is expected: "192.0.2.80 does not answer" is half of the answer.
-    """
-    if check.hints:
-        return [hint.pick(language) for hint in check.hints]
-    return SENTENCE.split(check.failed.pick(language).strip())[1:]
-
-
-def hints_of(outcome: Outcome, language: str, count: int) -> tuple[list[str], int]:
-    """Return the first hints of a check, and how many there are beyond; what has passed needs none."""
-    steps = [] if outcome.result is Result.PASSED else steps_of(outcome.check, language)
-    return steps[:count], len(steps[count:])
 
 
 def student_dict(outcome: Outcome, language: str, count: int) -> dict[str, JsonValue]:

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from labctl.cli.faults import read_topology
 from labctl.cli.labs import LABS
-from labctl.cli.planning import JSON, SESSION, load_source
+from labctl.cli.planning import JSON, SESSION
 from labctl.cli.selection import CLASS, STUDENT, TOPOLOGY, find_owners, require_labs, select_labs
 from labctl.cli.table import console, open_table
 from labctl.cli.workplace import complete_labs, complete_topologies, open_workplace
@@ -18,6 +18,7 @@ from labctl.errors import ExitCode
 from labctl.faults import find_faults
 from labctl.lab.lock import who
 from labctl.lab.own_values import Owned, draw_owned
+from labctl.lab.source import load_source
 from labctl.lab.workplace import Workplace
 from labctl.language import _, current_language, ngettext
 from labctl.topology.faults import Fault

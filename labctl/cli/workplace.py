@@ -3,17 +3,14 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from threading import Lock
 
 import click
 
 from labctl.cli.typed import printable
 from labctl.errors import LabctlError
-from labctl.hypervisor.accelerator import probe_accelerator
 from labctl.hypervisor.door import Hypervisor
+from labctl.lab.pace import Accelerators
 from labctl.lab.site import DEFAULT_URI, home_folder
-from labctl.lab.wish import Pace
 from labctl.lab.workplace import Workplace
 from labctl.language import _
 
@@ -30,24 +27,14 @@ def open_workplace() -> Iterator[Workplace]:
         yield Workplace.open(machines, os.environ)
 
 
-class Accelerators:
-    """Probes the accelerator once per run, when the first image is there to boot, and warns of emulation."""
+def accelerators(place: Workplace) -> Accelerators:
+    """Return what probes the accelerator, and warns of emulation on stderr."""
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.found: Pace | None = None
-        self.one = Lock()
+    def warn(reason: str) -> None:
+        text = _("Warning: no hardware acceleration ({reason}); machines are emulated and slow.")
+        click.secho(text.format(reason=reason), err=True, fg="yellow")
 
-    def __call__(self, image: Path) -> Pace:
-        """Return the pace of guests here."""
-        with self.one:  # machines boot side by side, and all ask
-            if self.found is None:
-                accelerator = probe_accelerator(self.home, image)
-                self.found = Pace(accelerator.kind, accelerator.factor)
-                if accelerator.kind != "kvm":
-                    text = _("Warning: no hardware acceleration ({reason}); machines are emulated and slow.")
-                    click.secho(text.format(reason=accelerator.reason), err=True, fg="yellow")
-            return self.found
+    return Accelerators(place.home, warn)
 
 
 def require_node(place: Workplace, lab: str, node: str) -> None:

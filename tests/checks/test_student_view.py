@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from labctl.checks.hints import steps_of
 from labctl.checks.model import Outcome, Result
 from labctl.cli.show import seen_text
-from labctl.cli.student_view import print_student_view, steps_of, student_dict
+from labctl.cli.student_view import print_student_view, student_dict
 from labctl.lab.workplace import shipped_catalogue
 from labctl.shipped import shipped_folder
 from labctl.topology.load import load_topology

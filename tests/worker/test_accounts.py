@@ -119,7 +119,7 @@ class Clock:
 
 
 def test_a_class_behind_one_address_is_not_locked_by_its_mistakes(tmp_path: Path) -> None:
-    throttle, clock = Throttle(Records(tmp_path), clock := Clock()), clock
+    throttle = Throttle(Records(tmp_path), Clock())
     for number in range(24):
         for _ in range(2):
             assert throttle.wait(f"s{number}", HOME, known=True) == 0
