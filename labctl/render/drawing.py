@@ -24,7 +24,8 @@ def draw_dot(topology: Topology, language: str) -> str:
                      f"label={quote(label)}, width=2.5];")  # fmt: skip
     for name, node in topology.nodes.items():
         label = "\\n".join([name, node.image, *node.services])
-        lines.append(f'  {quote(name)} [shape=box3d, fillcolor="{COLOURS["node"]}", label={quote(label)}];')
+        lines.append(f"  {quote(name)} [id={quote('node-' + name)}, shape=box3d, "
+                     f"fillcolor={quote(COLOURS['node'])}, label={quote(label)}];")  # fmt: skip
         for key, interface in node.interfaces.items():
             label = f"{key}  {interface.address}"
             lines.append(f"  {quote('net ' + interface.network)} -- {quote(name)} [label={quote(label)}];")

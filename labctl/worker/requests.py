@@ -237,10 +237,17 @@ class ConsoleTicket(Ask[Ticket]):
 
 
 class OpenConsole(Ask[ConsoleOpened]):
-    """Open the console of a ticket. The connection serves for nothing else, and its end closes the console."""
+    """Open the console of a ticket, in the session that it was given to; its connection serves for nothing else.
+
+    What comes on the connection after the answer is said in `labctl.worker.consoles`.
+    """
 
     kind: Literal["open_console"] = "open_console"
     ticket: Token
+    lab: LabName
+    node: NodeName
+    mode: ConsoleMode
+    view_only: bool = False
 
 
 class Wake(Ask[Accepted]):

@@ -1,0 +1,101 @@
+"""Every request is stopped here: whose session it is, what it is about, and whether they may, now, in this state."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from labctl.lab.status import LabStatus
+from labctl.language import N_, _
+from labctl.worker.authority import BEFORE_PASSWORD, RULES, Relation, Verdict, decide, relate, relate_class
+from labctl.worker.office import Caller, Office
+from labctl.worker.records import Line
+from labctl.worker.requests import Ask, ConsoleTicket, NewCode, OpenConsole
+from labctl.worker.values import Refusal, Role
+from labctl.worker.watch import state_of
+from labctl.worker.wire import NotDone
+
+# Verbs that may be about a lab, a class, or nothing of them, and the rule for each.
+BY_OBJECT = {
+    "report": ("report_lab", "report_class", "report_lab"), "log": ("log_lab", "log_class", "log"),
+    "accounts": ("accounts", "accounts_class", "accounts"), "jobs": ("lab", "jobs", "jobs"),
+    "subscribe": ("lab", "board", "subscribe"),
+}  # fmt: skip
+NO_LAB = N_("there is no such lab")
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Lets requests in or refuses them; each refusal is in the log."""
+
+    office: Office
+
+    def identify(self, request: Ask[Any], kind: str) -> Caller:
+        """Return who asks. Raises NotDone without a session, or with one that must choose a password first."""
+        session = self.office.accounts.find_session(request.token)
+        if session is None:
+            raise NotDone(Refusal.LOGIN_NEEDED, _("your session has ended: log in again"))
+        if session.must_choose and kind not in BEFORE_PASSWORD:
+            raise NotDone(Refusal.PASSWORD_TO_CHOOSE, _("choose a password of your own first"))
+        return self.office.caller(session, request.address, request.language)
+
+    def admit(self, caller: Caller, request: Ask[Any], kind: str) -> None:
+        """Return where the person may, by what the request names. Raises NotDone, logged."""
+        lab = getattr(request, "lab", None)
+        class_name = getattr(request, "class_name", None)
+        about_lab, about_class, otherwise = BY_OBJECT.get(kind, (kind, kind, kind))
+        if isinstance(request, ConsoleTicket | OpenConsole):
+            about_lab = "console_view" if request.view_only else "console"
+        if lab is not None:
+            self.require_lab(caller, about_lab, lab)
+        elif class_name is not None:
+            self.require_class(caller, about_class, class_name)
+        elif isinstance(request, NewCode):
+            self.require_person(caller, kind, request.name)
+        else:
+            relation = Relation.OTHER if caller.role is Role.ADMIN else Relation.OWN
+            verdict = decide(otherwise, caller.role, Relation.OWN) and decide(otherwise, caller.role, relation)
+            self.refuse(caller, kind, verdict)
+
+    def judge(self, caller: Caller, verb: str, lab: str) -> Verdict | None:
+        """Return why somebody may not do something in a lab, None where they may."""
+        status = self.office.watch.find(lab)
+        owner = status.owner if status else owner_of_unknown(lab, caller)
+        relation = relate(caller.role, caller.name, caller.classes, owner, self.office.accounts.classes_of(owner))
+        if status is None and caller.role is not Role.STUDENT and caller.role in RULES[verb].relations:
+            return Verdict(Refusal.UNKNOWN, NO_LAB)
+        return decide(verb, caller.role, relation, state_of(status))
+
+    def require_lab(self, caller: Caller, verb: str, lab: str) -> LabStatus | None:
+        """Return the state of a lab in which somebody may do something. Raises NotDone."""
+        self.refuse(caller, verb, self.judge(caller, verb, lab), lab=lab)
+        return self.office.watch.find(lab)
+
+    def require_class(self, caller: Caller, verb: str, class_name: str) -> None:
+        """Return where somebody may do something with a class that exists. Raises NotDone."""
+        relation = relate_class(caller.role, caller.classes, class_name)
+        self.refuse(caller, verb, decide(verb, caller.role, relation), detail=class_name)
+        if class_name not in self.office.accounts.classes():
+            raise NotDone(Refusal.UNKNOWN, _("there is no such class"))
+
+    def require_person(self, caller: Caller, verb: str, name: str) -> None:
+        """Return where somebody may do something with the account of a student, or an admin with any."""
+        account = self.office.accounts.find(name)
+        relation = relate(caller.role, caller.name, caller.classes, name, self.office.accounts.classes_of(name))
+        if caller.role is not Role.ADMIN and (account is None or account.role is not Role.STUDENT):
+            relation = Relation.OTHER
+        self.refuse(caller, verb, decide(verb, caller.role, relation), detail=name)
+
+    def refuse(self, caller: Caller, verb: str, verdict: Verdict | None, lab: str = "", detail: str = "") -> None:
+        """Raise NotDone for a verdict, and write it into the log."""
+        if verdict is None:
+            return
+        line = Line(
+            caller.name, verb, lab=lab, owner=caller.name, detail=" ".join(filter(None, [detail, verdict.refusal])),
+            address=caller.address, refused=True,
+        )  # fmt: skip
+        self.office.note(line)
+        raise NotDone(verdict.refusal, verdict.tell())
+
+
+def owner_of_unknown(lab: str, caller: Caller) -> str:
+    """Return who would be the owner of a lab that does not exist: one's own may be gone, others' are nobody's."""
+    return caller.name if lab.endswith(f"-{caller.name}") else ""
