@@ -295,8 +295,9 @@ def test_logging_out_ends_what_listens(desk: Desk) -> None:
     assert row
     token = desk.office.accounts.begin_session(row, "", must_choose=False).token
     events: list[Event] = []
+    before = desk.office.hub.count()
     listen(desk, Subscribe(token=token), events)
-    wait_for(lambda: "bob" in desk.office.hub.connected())
+    wait_for(lambda: desk.office.hub.count() > before)
     desk.client.ask(Logout(token=token))
     wait_for(lambda: any(event.kind == "session" for event in events))
     assert refused(desk, Whoami(token=token)).status == 401

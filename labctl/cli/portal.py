@@ -1,0 +1,248 @@
+"""The verb `portal`: serves the portal on this host, and makes its accounts."""
+
+import os
+import pwd
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from labctl.cli.selection import CLASS
+from labctl.cli.table import console, open_table
+from labctl.cli.typed import printable
+from labctl.cli.writing import write_document
+from labctl.errors import ExitCode, HostNotReady, LabctlError
+from labctl.lab.site import ensure_home, home_folder
+from labctl.language import _, ngettext
+from labctl.roster import load_roster, make_slug
+from labctl.worker.accounts import Accounts
+from labctl.worker.certificate import Certificate, ensure_certificate, host_names, lend_to, read_certificate
+from labctl.worker.main import SOCKET
+from labctl.worker.records import Records
+from labctl.worker.strips import Strip, render_strips
+from labctl.worker.supervising import Program, Supervisor
+from labctl.worker.values import Role
+
+WEB_USERS = ("labctl-portal", "nobody")  # the first that this host has; neither can do anything here
+PORT = 443
+KEPT = ("PATH", "LANG", "LC_ALL", "LABCTL_LANG", "PYTHONPATH", "TZ")  # of our environment, for the web process
+
+
+@click.group(
+    invoke_without_command=True,
+    help=_("Serve the portal over https: students see, use and reset their own labs, trainers run a class."),
+)
+@click.option("--host", default="", metavar=_("ADDRESS"), help=_("Listen on this address only."))
+@click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help=_("The port."))
+@click.option("--certificate", type=click.Path(path_type=Path), help=_("Your own certificate (PEM, with its chain)."))
+@click.option("--key", type=click.Path(path_type=Path), help=_("Its key (PEM, without a password)."))
+@click.option("--name", "names", multiple=True, help=_("A name that the portal is reached by; may be repeated."))
+@click.option("--user", default="", metavar=_("USER"), help=_("The user that the web process runs as."))
+@click.pass_context
+def portal(
+    ctx: click.Context, host: str, port: int, certificate: Path | None, key: Path | None, names: tuple[str, ...],
+    user: str,
+) -> int:  # fmt: skip
+    if ctx.invoked_subcommand is not None:
+        return ExitCode.DONE
+    if (certificate is None) != (key is None):
+        raise click.UsageError(_("--certificate and --key go together"))
+    home = home_folder(os.environ)
+    ensure_home(home)
+    listener = listen(host, port)
+    web = find_web_user(user)
+    own = certificate and key and read_certificate(certificate, key)
+    found = own or ensure_certificate(home, tuple(dict.fromkeys([*host_names(), *names])))
+    lent = lend_to(found, home, web.pw_uid, web.pw_gid) if os.geteuid() == 0 else found
+    programs = portal_programs(home, listener, lent, web, names)
+    supervisor = Supervisor(programs, lambda said: click.echo(said, err=True))
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_caught: supervisor.stop())
+    click.echo(address_of(found, names, listener.getsockname()[1]))
+    if not found.own:
+        text = _("The certificate is our own: browsers warn once. Its SHA-256 fingerprint: {mark}")
+        click.echo(text.format(mark=found.fingerprint), err=True)
+    sys.stdout.flush()
+    supervisor.run()
+    return ExitCode.DONE
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket; the web process, which could not open it, gets it from us. Raises HostNotReady."""
+    try:
+        if host:
+            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+            return socket.create_server((host, port), family=family, backlog=256)
+        if socket.has_dualstack_ipv6():
+            return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=256)
+        return socket.create_server(("", port), backlog=256)
+    except OSError as exc:
+        text = _("the portal cannot listen on port {port}: {error}")
+        hint = "labctl portal --port 8443" if port != 8443 else "ss -ltnp"  # noqa: PLR2004  the other https port
+        raise HostNotReady(text.format(port=port, error=exc.strerror or exc), hint=hint) from exc
+
+
+def find_web_user(name: str) -> pwd.struct_passwd:
+    """Return the user that the web process runs as: our own where we are not root, and cannot choose."""
+    if os.geteuid() != 0:
+        return pwd.getpwuid(os.geteuid())
+    for candidate in (name,) if name else WEB_USERS:
+        try:
+            found = pwd.getpwnam(candidate)
+        except KeyError:
+            continue
+        if found.pw_uid == 0:
+            raise click.BadParameter(_("the web process must not run as root"), param_hint="--user")
+        return found
+    text = _('this host has no user "{name}" for the web process')
+    raise HostNotReady(text.format(name=printable(name or WEB_USERS[0])), hint="adduser --system labctl-portal")
+
+
+def portal_programs(
+    home: Path, listener: socket.socket, certificate: Certificate, web: pwd.struct_passwd, names: tuple[str, ...]
+) -> list[Program]:
+    """Return the two processes of the portal."""
+    worker_socket = str(home / SOCKET)
+    own = dict(os.environ)
+    worker = {**own, "LABCTL_HOME": str(home), "LABCTL_PORTAL_WORKER": worker_socket,
+              "LABCTL_PORTAL_WEB_USER": str(web.pw_uid)}  # fmt: skip
+    reached = dict.fromkeys([*certificate.names, *host_names(), *names])
+    facing: Mapping[str, str] = {
+        **{key: own[key] for key in KEPT if key in own},
+        "LABCTL_PORTAL_WORKER": worker_socket,
+        "LABCTL_PORTAL_FD": str(listener.fileno()),
+        "LABCTL_PORTAL_CERT": str(certificate.chain),
+        "LABCTL_PORTAL_KEY": str(certificate.key),
+        "LABCTL_PORTAL_HSTS": "1" if certificate.own else "",
+        "LABCTL_PORTAL_NAMES": ",".join(reached),
+    }
+    user, group = (web.pw_uid, web.pw_gid) if os.geteuid() == 0 else (None, None)
+    python = [sys.executable, "-P"]  # without the folder that somebody happens to be in
+    return [
+        Program(_("the worker"), [*python, "-m", "labctl.worker.main"], worker),
+        Program(_("the web process"), [*python, "-m", "labctl.portal.server"], facing, user, group,
+                (listener.fileno(),)),
+    ]  # fmt: skip
+
+
+def address_of(certificate: Certificate | None, names: tuple[str, ...], port: int) -> str:
+    """Return the address that people type."""
+    known = [*names, *(certificate.names if certificate else ())]
+    chosen = next((name for name in known if name not in {"localhost", "127.0.0.1", "::1"}), "localhost")
+    return f"https://{chosen}{'' if port == PORT else f':{port}'}/"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What accounts are asked for: by a class list, or one by its name and role."""
+
+    roster: Path | None
+    name: str
+    role: str
+    shown: str
+    classes: tuple[str, ...]
+
+
+@portal.command(help=_("Make accounts from a class list, with one-time codes; or one account for a trainer."))
+@CLASS
+@click.option("--sheet", type=click.Path(path_type=Path), metavar=_("FILE"), help=_("Write the codes to this PDF."))
+@click.option("--renew", is_flag=True, help=_("New codes for all, even for those who have chosen a password."))
+@click.option("--add", "name", default="", metavar=_("NAME"), help=_("Make or change one account."))
+@click.option(
+    "--role", type=click.Choice([str(role) for role in Role]), default="trainer", help=_("Its role; trainer.")
+)
+@click.option("--shown", default="", metavar=_("NAME"), help=_("The name that others read."))
+@click.option("--of", "classes", multiple=True, metavar=_("CLASS"), help=_("A class of the account; by default all."))
+@click.option("--close", "close", is_flag=True, help=_("With --add: close the account."))
+@click.option("--list", "list_them", is_flag=True, help=_("List the accounts."))
+@click.option("--address", default="", help=_("The address to print on the sheet; by default that of this host."))
+def accounts(  # noqa: PLR0913, PLR0917  one parameter for each option of the command line
+    roster: Path | None, sheet: Path | None, renew: bool, name: str, role: str, shown: str, classes: tuple[str, ...],
+    close: bool, list_them: bool, address: str,
+) -> int:  # fmt: skip
+    if sum((roster is not None, bool(name), list_them)) != 1:
+        raise click.UsageError(_("say --class, --add or --list"))
+    home = home_folder(os.environ)
+    ensure_home(home)
+    book = Accounts(Records(home))
+    if list_them:
+        print_accounts(book)
+        return ExitCode.DONE
+    printed = address or address_of(None, (socket.gethostname(),), PORT)
+    if name:
+        strips = [add_one(book, Wanted(None, name, role, shown, classes), close=close)]
+        title = _("Accounts")
+    else:
+        assert roster is not None
+        strips = enrol_class(book, roster, renew=renew)
+        title = _("Accounts of the class {name}").format(name=roster.stem)
+    deliver(strips, sheet, render_strips(title, printed, strips) if sheet else "")
+    return ExitCode.DONE
+
+
+def enrol_class(book: Accounts, roster: Path, *, renew: bool) -> list[Strip]:
+    """Make the accounts of a class list."""
+    students = load_roster(roster)
+    name = make_slug(roster.stem)
+    if not name:
+        raise click.BadParameter(_("the file of a class needs a name with a letter or digit"), param_hint="--class")
+    enrolled = book.enrol(name, str(roster.resolve()), students, renew=renew)
+    return [Strip(one.student.name, one.student.slug, one.code, one.student.group) for one in enrolled]
+
+
+def add_one(book: Accounts, wanted: Wanted, *, close: bool) -> Strip:
+    """Make or change one account."""
+    name = make_slug(wanted.name)
+    if not name:
+        raise click.BadParameter(_("a name needs a letter or digit from a-z and 0-9"), param_hint="--add")
+    classes = wanted.classes or (("*",) if wanted.role in {Role.TRAINER, Role.PROCTOR} else ())
+    known = book.classes()
+    for one in classes:
+        if one != "*" and one not in known:
+            text = _('there is no class "{name}"; known are: {names}')
+            names = ", ".join(known) or _("none")
+            raise LabctlError(text.format(name=printable(one), names=names), hint="labctl portal accounts --class FILE")
+    code = book.set_account(name, wanted.shown, Role(wanted.role), classes, closed=close)
+    return Strip(wanted.shown or name, name, code)
+
+
+def deliver(strips: list[Strip], sheet: Path | None, page: str) -> None:
+    """Write the codes to a sheet that only its owner reads, or to the terminal."""
+    if sheet is None:
+        table = open_table(headings=(_("Name"), _("Login"), _("One-time code")))
+        for strip in strips:
+            table.add_row(strip.shown, strip.name, strip.code or _("has a password already"))
+        console().print(table)
+        return
+    from labctl.report.pdf import render_pdf
+
+    mask = os.umask(0o077)
+    try:
+        write_document(sheet, render_pdf(page), "pdf")
+    finally:
+        os.umask(mask)
+    fresh = sum(bool(strip.code) for strip in strips)
+    click.echo(ngettext("{count} new code", "{count} new codes", fresh).format(count=fresh), err=True)
+    click.echo(_("written: {path}").format(path=sheet), err=True)
+
+
+def print_accounts(book: Accounts) -> None:
+    """Print all accounts."""
+    table = open_table(headings=(_("Login"), _("Name"), _("Role"), _("Classes"), _("Password"), _("Last login")))
+    for row in book.list_accounts():
+        classes = book.classes_of(row.name) if row.role is Role.STUDENT else row.classes
+        state = _("closed") if row.closed else _("chosen") if row.password else _("one-time code")
+        table.add_row(row.name, row.shown, row.role, ", ".join(sorted(classes)), state, row.last_login)
+    console().print(table)
+
+
+@portal.command(help=_("Serve the worker alone, for a service manager that runs the web process itself."), hidden=True)
+def worker() -> int:
+    from labctl.worker.main import main
+
+    main()
+    return ExitCode.DONE
