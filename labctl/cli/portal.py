@@ -4,6 +4,7 @@ import os
 import pwd
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import click
 
+import labctl
 from labctl.cli.selection import CLASS
 from labctl.cli.table import console, open_table
 from labctl.cli.typed import printable
@@ -29,7 +31,8 @@ from labctl.worker.values import Role
 
 WEB_USERS = ("labctl-portal", "nobody")  # the first that this host has; neither can do anything here
 PORT = 443
-KEPT = ("PATH", "LANG", "LC_ALL", "LABCTL_LANG", "PYTHONPATH", "TZ")  # of our environment, for the web process
+KEPT = ("PATH", "LANG", "LC_ALL", "LABCTL_LANG", "TZ")  # of our environment, for the web process
+LIBRARIES = os.pathsep.join([str(Path(labctl.__file__).parents[1]), *(p for p in sys.path if p.endswith("-packages"))])
 
 
 @click.group(
@@ -42,10 +45,14 @@ KEPT = ("PATH", "LANG", "LC_ALL", "LABCTL_LANG", "PYTHONPATH", "TZ")  # of our e
 @click.option("--key", type=click.Path(path_type=Path), help=_("Its key (PEM, without a password)."))
 @click.option("--name", "names", multiple=True, help=_("A name that the portal is reached by; may be repeated."))
 @click.option("--user", default="", metavar=_("USER"), help=_("The user that the web process runs as."))
+@click.option(
+    "--suspend-after", type=click.IntRange(0, 10_000), default=0, metavar=_("MINUTES"),
+    help=_("Suspend labs that nobody has used for so long, after a warning; 0, the default, never does."),
+)  # fmt: skip
 @click.pass_context
 def portal(
     ctx: click.Context, host: str, port: int, certificate: Path | None, key: Path | None, names: tuple[str, ...],
-    user: str,
+    user: str, suspend_after: int,
 ) -> int:  # fmt: skip
     if ctx.invoked_subcommand is not None:
         return ExitCode.DONE
@@ -58,6 +65,7 @@ def portal(
     own = certificate and key and read_certificate(certificate, key)
     found = own or ensure_certificate(home, tuple(dict.fromkeys([*host_names(), *names])))
     lent = lend_to(found, home, web.pw_uid, web.pw_gid) if os.geteuid() == 0 else found
+    os.environ["LABCTL_PORTAL_SUSPEND_AFTER"] = str(suspend_after)  # for the worker, with the rest of ours
     programs = portal_programs(home, listener, lent, web, names)
     supervisor = Supervisor(programs, lambda said: click.echo(said, err=True))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -121,12 +129,34 @@ def portal_programs(
         "LABCTL_PORTAL_NAMES": ",".join(reached),
     }
     user, group = (web.pw_uid, web.pw_gid) if os.geteuid() == 0 else (None, None)
-    python = [sys.executable, "-P"]  # without the folder that somebody happens to be in
+    python = find_python(web)
     return [
-        Program(_("the worker"), [*python, "-m", "labctl.worker.main"], worker),
-        Program(_("the web process"), [*python, "-m", "labctl.portal.server"], facing, user, group,
-                (listener.fileno(),)),
+        Program(_("the worker"), [sys.executable, "-P", "-m", "labctl.worker.main"], worker),
+        Program(_("the web process"), [python, "-P", "-m", "labctl.portal.server"], {**facing, "PYTHONPATH": LIBRARIES},
+                user, group, (listener.fileno(),)),
     ]  # fmt: skip
+
+
+def find_python(web: pwd.struct_passwd) -> str:
+    """Return an interpreter that the user of the web process may run, with our libraries. Raises HostNotReady.
+
+    Ours may lie in root's home, where nobody else gets in; the system's of the same version does as well.
+    """
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    own = {"user": web.pw_uid, "group": web.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+    for python in (sys.executable, f"/usr/bin/python{version}"):
+        argv = [python, "-P", "-c", "import labctl.worker.client, labctl.portal"]
+        try:
+            done = subprocess.run(
+                argv, env={"PYTHONPATH": LIBRARIES}, cwd="/", capture_output=True, check=False, timeout=60, **own
+            )  # type: ignore[call-overload]  # keywords by name
+        except OSError:
+            continue
+        if done.returncode == 0:
+            return python
+    text = _('the user "{user}" of the web process can run no Python with the libraries of labctl')
+    hint = f"sudo -u {web.pw_name} {sys.executable} -c 'import labctl'"
+    raise HostNotReady(text.format(user=web.pw_name), hint=hint)
 
 
 def address_of(certificate: Certificate | None, names: tuple[str, ...], port: int) -> str:

@@ -100,8 +100,9 @@ class Jobs:
                 waiting = replace(job, state=JobState.WAITING)
                 self._write(waiting)
                 self._open[job.id] = waiting
+        resumed = tuple(self._open.values())
         self._pump()
-        return tuple(self._open.values())
+        return resumed
 
     def add(self, wish: Wish) -> tuple[Job, bool]:
         """Store a wish; return its job and whether it is new. The same wish that waits already is that one."""
@@ -196,11 +197,13 @@ class Jobs:
 
     def _end(self, number: int, state: JobState, error: str, hint: str) -> None:
         with self._lock:
-            job = self._open.pop(number)
+            job = self._open[number]
         fraction = 1.0 if state is JobState.DONE else job.fraction
         ended = replace(job, state=state, ended=now(), error=error[:2000], hint=hint[:400], fraction=fraction, step="")
         with suppress(LabctlError):  # the disk is full: what was done is done
             self._write(ended)
+        with self._lock:
+            del self._open[number]
         self._tell(ended)
 
     def note(self, number: int, step: str, fraction: float | None, *, store: bool) -> None:

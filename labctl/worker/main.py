@@ -7,10 +7,13 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 
 from labctl.errors import ExitCode, HostNotReady, LabctlError
 from labctl.hypervisor.door import Hypervisor
+from labctl.lab.lock import hold_lab
 from labctl.lab.pace import Accelerators
 from labctl.lab.site import DEFAULT_URI, home_folder
 from labctl.lab.workplace import Workplace
@@ -18,6 +21,8 @@ from labctl.worker.office import Office
 from labctl.worker.serve import Server
 
 SOCKET = "portal/worker.sock"  # below the home folder, where the environment does not say
+ALONE = "portal"  # a lock of the host: no lab has this name, for want of a dash
+TAKE_OVER = 25.0  # seconds for the worker before, whose supervisor was killed, to end
 AGAIN = 5.0  # seconds between two tries to hear of libvirt's events
 LOG = logging.getLogger("labctl.worker")
 
@@ -37,6 +42,12 @@ def allowed_users(environment: Mapping[str, str]) -> frozenset[int]:
     return frozenset(found)
 
 
+def suspend_after(environment: Mapping[str, str]) -> timedelta | None:
+    """Return how long a lab may be unused before it is suspended, None for ever."""
+    minutes = environment.get("LABCTL_PORTAL_SUSPEND_AFTER", "")
+    return timedelta(minutes=int(minutes)) if minutes.isdigit() and int(minutes) else None
+
+
 def hear(machines: Hypervisor, office: Office, stopping: threading.Event) -> None:
     """Pass libvirt's events on, from now or from when it can be reached first."""
     while not stopping.is_set():
@@ -54,8 +65,11 @@ def run(environment: Mapping[str, str]) -> None:
     stopping = threading.Event()
     with Hypervisor(environment.get("LABCTL_URI", DEFAULT_URI), connections=6) as machines:
         place = Workplace.open(machines, environment)
+        alone = ExitStack()
+        alone.enter_context(hold_lab(place.home, ALONE, "portal", TAKE_OVER))
         warn = LOG.warning
-        office = Office(place, Accelerators(place.home, lambda reason: warn("machines are emulated: %s", reason)))
+        pace = Accelerators(place.home, lambda reason: warn("machines are emulated: %s", reason))
+        office = Office(place, pace, suspend_after=suspend_after(environment))
         server = Server(office, socket_path(environment), allowed_users(environment))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_caught: stopping.set())
@@ -65,6 +79,7 @@ def run(environment: Mapping[str, str]) -> None:
         stopping.wait()
         server.stop()
         office.close()
+        alone.close()
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -13,13 +14,14 @@ from labctl.errors import LabctlError
 from labctl.lab.status import LabStatus
 from labctl.lab.wish import Pace
 from labctl.lab.workplace import Workplace
-from labctl.language import speaking
+from labctl.language import current_language, ngettext, speaking
 from labctl.plan.names import is_spare
 from labctl.worker.accounts import AccountRow, Accounts, SessionRow
 from labctl.worker.acts import acts_of
-from labctl.worker.answers import Event, JobLine, Ticket
+from labctl.worker.answers import Event, JobLine, MessageLine, Ticket
 from labctl.worker.describing import describe_checks, describe_job, node_words, state_words
 from labctl.worker.events import Hub
+from labctl.worker.idling import Idling
 from labctl.worker.jobs import Job, Jobs, Wish
 from labctl.worker.library import Library
 from labctl.worker.records import Line, Records, now
@@ -27,6 +29,7 @@ from labctl.worker.requests import ConsoleTicket, OpenConsole
 from labctl.worker.values import JobState, Role
 from labctl.worker.watch import Watch, state_of
 
+SELF = "labctl"  # who does what nobody asked for
 VISIT_STEP = 60.0  # seconds between two notes that a lab is used
 CUTS = frozenset({"reset", "checkpoint_restore", "down", "suspend"})  # the jobs that end the consoles of a lab
 
@@ -75,7 +78,13 @@ class ConsoleRoom(Protocol):
 class Office:
     """What the handlers of requests work with. `consoles` is None where there are none, as in some tests."""
 
-    def __init__(self, place: Workplace, pace: Callable[[Path], Pace], consoles: ConsoleRoom | None = None) -> None:
+    def __init__(
+        self,
+        place: Workplace,
+        pace: Callable[[Path], Pace],
+        consoles: ConsoleRoom | None = None,
+        suspend_after: timedelta | None = None,
+    ) -> None:
         self.place = place
         self.records = Records(place.home)
         self.accounts = Accounts(self.records)
@@ -84,6 +93,7 @@ class Office:
         self.watch = Watch(place, self.lab_changed)
         self.jobs = Jobs(self.records, acts_of(place, pace), self.job_changed)
         self.consoles = consoles
+        self.idling = Idling(self.records, suspend_after)
         self._visited: dict[str, float] = {}
         self._lock = threading.Lock()
 
@@ -91,10 +101,13 @@ class Office:
         """Begin to watch, and take up the jobs that a crash left."""
         self.watch.start()
         for job in self.jobs.resume():
-            self.note(Line("worker", f"{job.wish.verb} taken up again", lab=job.wish.lab, owner=job.wish.owner))
+            self.note(Line(SELF, f"{job.wish.verb} taken up again", lab=job.wish.lab, owner=job.wish.owner))
+        if self.idling.after is not None:
+            threading.Thread(target=self.idling.run, args=(self,), name="idling", daemon=True).start()
 
     def close(self, patience: float = 10.0) -> None:
         """Stop everything that runs here; labs go on."""
+        self.idling.stopping.set()
         self.hub.close()
         self.jobs.stop(patience)
         self.watch.stop()
@@ -144,6 +157,40 @@ class Office:
             self._visited[lab] = at
         with suppress(LabctlError):
             self.records.note_visit(lab)
+
+    def labs(self) -> tuple[LabStatus, ...]:
+        """Return the labs of people who have an account."""
+        names = {row.name for row in self.accounts.list_accounts() if row.role is Role.STUDENT and not row.closed}
+        return tuple(status for status in self.watch.labs() if status.owner in names)
+
+    def in_use(self, lab: str) -> bool:
+        """Return whether somebody has a console of a lab open, or a job of it goes on."""
+        return bool(
+            self.jobs.open_jobs(lab) or (self.consoles is not None and any(self.consoles.holders(lab).values()))
+        )
+
+    def warn(self, status: LabStatus, minutes: int) -> None:
+        """Tell the owner of a lab that it will be suspended."""
+        row = self.accounts.find(status.owner)
+        with speaking(row.language if row else ""):
+            text = ngettext(
+                "nobody has used {lab} for long: it will be suspended in {count} minute, unless you use it",
+                "nobody has used {lab} for long: it will be suspended in {count} minutes, unless you use it",
+                minutes,
+            ).format(lab=status.name, count=minutes)
+        self.send(SELF, SELF, status.owner, text, status.name)
+
+    def send(self, sender: str, shown: str, receiver: str, text: str, lab: str = "") -> None:
+        """Keep a message to a student, and show it at once on a page that is open."""
+        number = self.records.add_message(sender, [receiver], text, lab)
+        line = MessageLine(id=number, at=now(), sender=sender, sender_name=shown, text=text, lab=lab)
+        event = Event(kind="message", at=line.at, lab=lab, owner=receiver, message=line)
+        self.hub.publish(lambda _language: event, to=receiver)
+
+    def suspend(self, status: LabStatus) -> None:
+        """Have a lab suspended that nobody uses."""
+        self.jobs.add(Wish(verb="suspend", lab=status.name, owner=status.owner, who=SELF, language=current_language()))
+        self.note(Line(SELF, "suspend", lab=status.name, owner=status.owner, detail="unused"))
 
     def cut(self, *, account: str = "", session: str = "", lab: str = "", nodes: Sequence[str] = ()) -> None:
         """End the consoles, and for an account or session the listeners, whose right has ended."""

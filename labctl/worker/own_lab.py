@@ -78,7 +78,8 @@ class OwnLab:
         with suppress(LabctlError):  # a copy that cannot be read must not hide the lab
             title = self.office.library.topology(status.name).title.pick(current_language())
         owner = names.get(status.owner, status.owner)
-        return describe_lab(status, title, owner, self.office.newest_job(status.name))
+        ends = self.office.idling.suspend_at(status.name, self.office.records.visits())
+        return describe_lab(status, title, owner, self.office.newest_job(status.name), ends)
 
     def my_labs(self, caller: Caller, _request: AskMyLabs) -> MyLabs:
         """Return the labs of a person."""

@@ -208,10 +208,10 @@ class Records(Database):
             found = connection.execute("SELECT check_id, count FROM hint WHERE lab = ? AND made = ?", (lab, made))
             return {check: int(count) for check, count in found}
 
-    def note_visit(self, lab: str) -> None:
-        """Note that somebody uses a lab now."""
+    def note_visit(self, lab: str, at: str = "") -> None:
+        """Note that somebody uses a lab, now by default."""
         with self.transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO visit VALUES (?, ?, '')", (lab, now()))
+            connection.execute("INSERT OR REPLACE INTO visit VALUES (?, ?, '')", (lab, at or now()))
 
     def note_warning(self, lab: str) -> None:
         """Note that it was said that a lab will be suspended."""

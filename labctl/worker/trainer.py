@@ -28,14 +28,12 @@ from labctl.worker.answers import (
     ClassLine,
     Document,
     Done,
-    Event,
     ForecastAnswer,
     ForecastShare,
     GridAnswer,
     JobLine,
     Log,
     LogLine,
-    MessageLine,
 )
 from labctl.worker.describing import describe_checks, node_words, state_words
 from labctl.worker.gate import Gate
@@ -93,7 +91,11 @@ class Trainer:
 
     def board(self, _caller: Caller, request: AskBoard) -> Board:
         """Return the board of a class."""
-        calls, connected = self.office.records.calls(), self.office.hub.connected()
+        calls, connected, visits = (
+            self.office.records.calls(),
+            self.office.hub.connected(),
+            self.office.records.visits(),
+        )
         by_owner: dict[str, list[LabStatus]] = {}
         for status in self.office.watch.labs():
             if request.topology in {None, status.topology}:
@@ -106,7 +108,8 @@ class Trainer:
             here = one.slug in connected
             for status in by_owner.get(one.slug, ()):
                 called, busy = calls.get(status.name), jobs.get(status.name)
-                rows.append(board_row(one, status, called, busy, connected=here))
+                row = board_row(one, status, called, busy, connected=here)
+                rows.append(row.model_copy(update={"suspend_at": self.office.idling.suspend_at(status.name, visits)}))
             if one.slug not in by_owner:
                 rows.append(board_row(one, None, None, None, connected=here))
         nodes = dict.fromkeys(cell.node for row in rows for cell in row.cells)
@@ -168,15 +171,10 @@ class Trainer:
     def message(self, caller: Caller, request: SendMessage) -> Done:
         """Say something to students."""
         receivers = [one.slug for one in self.students(request.class_name, request.owners)]
-        number = self.office.records.add_message(caller.name, receivers, request.text)
+        for receiver in receivers:
+            self.office.send(caller.name, caller.account.shown, receiver, request.text)
         who = f"{len(receivers)}: {', '.join(receivers)}"
         self.office.log(caller, "message", class_name=request.class_name, detail=f"{request.text[:200]} → {who}")
-        line = MessageLine(
-            id=number, at=now(), sender=caller.name, sender_name=caller.account.shown, text=request.text
-        )  # fmt: skip
-        for receiver in receivers:
-            event = Event(kind="message", at=line.at, owner=receiver, message=line)
-            self.office.hub.publish(lambda _language, event=event: event, to=receiver)  # type: ignore[misc]
         text = ngettext("sent to {count} student", "sent to {count} students", len(receivers))
         return Done(said=text.format(count=len(receivers)))
 

@@ -12,7 +12,7 @@ import pytest
 
 from labctl.lab.lock import hold_lab
 from labctl.plan.observed import DomainState
-from labctl.worker.answers import Event
+from labctl.worker.answers import BoardRow, Event
 from labctl.worker.client import BlockingClient
 from labctl.worker.requests import (
     Act,
@@ -142,7 +142,7 @@ def lab_state(desk: Desk) -> LabState:
     return row.state
 
 
-def board(desk: Desk) -> tuple[object, ...]:
+def board(desk: Desk) -> tuple[BoardRow, ...]:
     return desk.client.ask(AskBoard(token=desk.tokens["durand"], language="en", class_name=CLASS)).rows
 
 
