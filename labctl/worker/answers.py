@@ -16,10 +16,7 @@ class Done(Model):
 
 
 class Person(Model):
-    """Somebody with an account. `classes` are those of a student, or those a trainer has, ("*",) for all of them.
-
-    `csrf` belongs to the session: pages send it back in their forms, and the web process compares it.
-    """
+    """Somebody with an account; `classes` is ("*",) for all of them. Pages send `csrf` back in their forms."""
 
     name: str
     shown: str
@@ -112,8 +109,7 @@ class MyLabs(Model):
 class NodeLine(Model):
     """One machine. `addresses` are those inside the lab, as (network card, network, address); `why` explains a state.
 
-    `state` is one of ready, not configured, silent, paused, stopped, crashed, missing; `holders` says who has a
-    console of it open.
+    `state`: ready, not configured, silent, paused, stopped, crashed, missing; `holders` have a console of it open.
     """
 
     node: str
@@ -165,10 +161,7 @@ class Drawing(Model):
 
 
 class CheckLine(Model):
-    """One check as a student may see it: never its command, its output or what it expects.
-
-    `result` is passed, failed, unknown or "" (never run); `hints` are those that were asked for already.
-    """
+    """One check as a student may see it; `result` is passed, failed, unknown or "", `hints` those asked for already."""
 
     id: CheckName
     title: str

@@ -1,6 +1,8 @@
 """A worker on a real Unix socket for tests: the labs of two students, a trainer, a proctor, an admin, a small world."""
 
+import json
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +25,7 @@ from labctl.worker.office import ConsoleRoom, Office
 from labctl.worker.requests import AskJobs
 from labctl.worker.serve import Server
 from labctl.worker.values import JobState, Role
+from labctl.worker.wire import GREETING
 from tests.lab.doubles import World, make_place
 from tests.worlds import catalogue
 
@@ -107,3 +110,19 @@ def open_desk(home: Path, world: World, consoles: ConsoleRoom | None = None) -> 
         server.stop()
         office.close(patience=5.0)
         serving.join(5.0)
+
+
+def connect(desk: Desk) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(20)
+    connection.connect(str(desk.server.path))
+    return connection
+
+
+def talk(desk: Desk, line: bytes) -> dict[str, object]:
+    with connect(desk) as connection:
+        connection.sendall(GREETING + line + b"\n")
+        stream = connection.makefile("rb")
+        assert stream.readline() == GREETING
+        answer: dict[str, object] = json.loads(stream.readline())
+        return answer

@@ -1,19 +1,15 @@
 """The worker over its real socket: what students and trainers may ask, and what everything else gets."""
 
 import json
-import os
-import socket
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from labctl.lab.lock import hold_lab
 from labctl.plan.observed import DomainState
 from labctl.worker.answers import BoardRow, Event
-from labctl.worker.client import BlockingClient
 from labctl.worker.requests import (
     Act,
     AskBoard,
@@ -44,11 +40,10 @@ from labctl.worker.requests import (
     Wake,
     Whoami,
 )
-from labctl.worker.serve import MOST, Server
 from labctl.worker.values import JobState, LabState, Refusal, Role
-from labctl.worker.wire import GREETING, LONGEST_REQUEST, NotDone
+from labctl.worker.wire import NotDone
 from tests.lab.doubles import World, make_place
-from tests.worker.offices import ALICE, BOB, CLASS, Desk, make_labs, open_desk, wait_for
+from tests.worker.offices import ALICE, BOB, CLASS, Desk, make_labs, open_desk, talk, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -319,85 +314,3 @@ def test_a_wrong_login_over_the_socket(desk: Desk) -> None:
 
 def test_health_names_nobody(desk: Desk) -> None:
     assert desk.client.ask(AskHealth()).libvirt
-
-
-# What comes on the socket that is no request
-
-
-def connect(desk: Desk) -> socket.socket:
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.settimeout(20)
-    connection.connect(str(desk.server.path))
-    return connection
-
-
-def talk(desk: Desk, line: bytes) -> dict[str, object]:
-    with connect(desk) as connection:
-        connection.sendall(GREETING + line + b"\n")
-        stream = connection.makefile("rb")
-        assert stream.readline() == GREETING
-        answer: dict[str, object] = json.loads(stream.readline())
-        return answer
-
-
-@pytest.mark.parametrize(
-    "line",
-    [b"", b"{}", b"[" * 50_000, b'{"kind": "lab"}', b'{"kind": ["lab"]}', b'{"kind": "__class__"}', b"\xff\xfe",
-     b"null", b'{"kind": "lab", "lab": "../../etc"}', b'{"kind": "lab", "lab": "a\\u0000b"}',
-     b'{"kind": "hint", "lab": "x", "check": "y", "n": 1e400}'],
-)  # fmt: skip
-def test_what_is_no_request_is_malformed_in_one_sentence(desk: Desk, line: bytes) -> None:
-    answer = talk(desk, line)
-    assert (answer["ok"], answer["refusal"]) == (False, "malformed")
-    assert len(str(answer["message"])) < 120
-    assert desk.client.ask(Whoami(token=desk.tokens["alice"])).name == "alice"
-
-
-def test_a_body_of_a_gigabyte_is_not_read(desk: Desk) -> None:
-    sent, block = 0, b"x" * (1 << 20)
-    with connect(desk) as connection:
-        connection.sendall(GREETING)
-        try:
-            while sent < 1 << 30:
-                sent += connection.send(block)
-        except OSError:
-            pass
-    assert sent < 4 * LONGEST_REQUEST + (4 << 20)
-    assert desk.client.ask(Whoami(token=desk.tokens["alice"])).name == "alice"
-
-
-def test_another_version_is_not_talked_to(desk: Desk) -> None:
-    with connect(desk) as connection:
-        connection.sendall(b'{"labctl": 99}\n{"kind": "health"}\n')
-        stream = connection.makefile("rb")
-        assert stream.readline() == GREETING
-        assert stream.readline() == b""
-
-
-def test_many_connections_that_say_nothing_hold_nobody_up(desk: Desk) -> None:
-    held = [connect(desk) for _number in range(200)]
-    try:
-        start = time.monotonic()
-        assert desk.client.ask(Whoami(token=desk.tokens["alice"])).name == "alice"
-        assert time.monotonic() - start < 5
-    finally:
-        for connection in held:
-            connection.close()
-    assert MOST > 200
-
-
-def test_other_users_of_the_host_are_not_talked_to(desk: Desk, tmp_path: Path) -> None:
-    server = Server(desk.office, tmp_path / "closed.sock", {os.geteuid() + 12345})
-    threading.Thread(target=server.serve, daemon=True).start()
-    try:
-        with pytest.raises(NotDone) as caught:
-            BlockingClient(server.path).ask(AskHealth())
-        assert caught.value.refusal is Refusal.NO_WORKER
-    finally:
-        server.stop()
-
-
-def test_without_a_worker_the_client_says_so(tmp_path: Path) -> None:
-    with pytest.raises(NotDone) as caught:
-        BlockingClient(tmp_path / "nothing.sock").ask(AskHealth())
-    assert (caught.value.status, caught.value.wait) == (503, 5)
