@@ -1,6 +1,6 @@
 """Every request is stopped here: whose session it is, what it is about, and whether they may, now, in this state."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from labctl.lab.status import LabStatus
@@ -9,6 +9,7 @@ from labctl.worker.authority import BEFORE_PASSWORD, RULES, Relation, Verdict, d
 from labctl.worker.office import Caller, Office
 from labctl.worker.records import Line
 from labctl.worker.requests import Ask, ConsoleTicket, NewCode, OpenConsole
+from labctl.worker.throttle import Buckets
 from labctl.worker.values import Refusal, Role
 from labctl.worker.watch import state_of
 from labctl.worker.wire import NotDone
@@ -19,6 +20,10 @@ BY_OBJECT = {
     "accounts": ("accounts", "accounts_class", "accounts"), "jobs": ("lab", "jobs", "jobs"),
     "subscribe": ("lab", "board", "subscribe"),
 }  # fmt: skip
+LOOKS = frozenset({
+    "whoami", "messages", "my_labs", "lab", "statement", "drawing", "jobs", "feedback", "classes", "board", "forecast",
+    "log", "grid", "accounts", "subscribe",
+})  # fmt: skip
 NO_LAB = N_("there is no such lab")
 
 
@@ -27,6 +32,8 @@ class Gate:
     """Lets requests in or refuses them; each refusal is in the log."""
 
     office: Office
+    looks: Buckets = field(default_factory=lambda: Buckets(rate=40, burst=400))
+    acts: Buckets = field(default_factory=lambda: Buckets(rate=2, burst=60))
 
     def identify(self, request: Ask[Any], kind: str) -> Caller:
         """Return who asks. Raises NotDone without a session, or with one that must choose a password first."""
@@ -35,6 +42,10 @@ class Gate:
             raise NotDone(Refusal.LOGIN_NEEDED, _("your session has ended: log in again"))
         if session.must_choose and kind not in BEFORE_PASSWORD:
             raise NotDone(Refusal.PASSWORD_TO_CHOOSE, _("choose a password of your own first"))
+        name = session.account.name
+        # A flood of acts would push the older lines out of the log, and others out of the queue.
+        if not self.looks.take(name) or (kind not in LOOKS and not self.acts.take(name)):
+            raise NotDone(Refusal.TOO_MANY, _("too many requests at once: wait a moment"), wait=2)
         return self.office.caller(session, request.address, request.language)
 
     def admit(self, caller: Caller, request: Ask[Any], kind: str) -> None:
@@ -92,7 +103,8 @@ class Gate:
             caller.name, verb, lab=lab, owner=caller.name, detail=" ".join(filter(None, [detail, verdict.refusal])),
             address=caller.address, refused=True,
         )  # fmt: skip
-        self.office.note(line)
+        if self.acts.take(caller.name):
+            self.office.note(line)
         raise NotDone(verdict.refusal, verdict.tell())
 
 

@@ -5,9 +5,10 @@ does not reach. Each account has a few attempts of its own beside that, and whoe
 not held up there by what others do.
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from labctl.worker.records import Records, now
@@ -58,6 +59,27 @@ class Throttle:
         with self.records.transaction() as connection:
             connection.execute("DELETE FROM attempt WHERE account = ? AND address = ?", (account, address))
             connection.execute("INSERT OR REPLACE INTO known_address VALUES (?, ?, ?)", (account, address, now()))
+
+
+@dataclass
+class Buckets:
+    """Lets everybody do so many things at once, and `rate` a second in the long run; any thread may ask."""
+
+    rate: float
+    burst: float
+    clock: Callable[[], float] = time.monotonic
+    levels: dict[str, tuple[float, float]] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self, who: str) -> bool:
+        """Return whether somebody may do one more thing now."""
+        at = self.clock()
+        with self.lock:
+            level, last = self.levels.get(who, (0.0, at))
+            level = max(0.0, level - (at - last) * self.rate)
+            allowed = level + 1 <= self.burst
+            self.levels[who] = (level + 1 if allowed else level, at)
+        return allowed
 
 
 def recent(execute: Execute, where: str, values: tuple[str, ...], at: float) -> list[float]:

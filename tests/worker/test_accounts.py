@@ -9,7 +9,7 @@ from labctl.roster import Student
 from labctl.worker.accounts import SESSIONS_EACH, Accounts
 from labctl.worker.credentials import ALPHABET, draw_code, refuse_password
 from labctl.worker.records import Records
-from labctl.worker.throttle import Throttle
+from labctl.worker.throttle import Buckets, Throttle
 from labctl.worker.values import Refusal, Role
 from labctl.worker.wire import NotDone
 
@@ -232,3 +232,12 @@ def test_changing_a_password_needs_the_old_one(accounts: Accounts) -> None:
     assert caught.value.refusal is Refusal.WRONG_SECRET
     accounts.choose_password(session, PASSWORD, "un autre mot de passe", HOME)
     assert refusal(accounts, "alice", PASSWORD).refusal is Refusal.WRONG_SECRET
+
+
+def test_buckets_fill_and_drain_for_each() -> None:
+    clock = Clock()
+    buckets = Buckets(rate=2, burst=3, clock=clock)
+    assert [buckets.take("alice") for _ in range(5)] == [True, True, True, False, False]
+    assert buckets.take("bob")
+    clock.now += 1
+    assert [buckets.take("alice") for _ in range(3)] == [True, True, False]

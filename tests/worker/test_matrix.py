@@ -97,6 +97,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     home, world = tmp_path_factory.mktemp("home"), World()
     make_labs(make_place(home, world), "alice")
     with open_desk(home, world) as found:
+        found.server.gate.acts.burst = 100_000.0
         found.office.jobs.stop(0)
         found.office.accounts.set_account("petit", "Petit", Role.TRAINER, ("other",))
         row = found.office.accounts.find("petit")

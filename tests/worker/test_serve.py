@@ -312,5 +312,17 @@ def test_a_wrong_login_over_the_socket(desk: Desk) -> None:
     assert (error.status, error.message) == (401, "this name and this password or code do not go together")
 
 
+def test_a_flood_of_one_is_refused_and_holds_nobody_up(desk: Desk) -> None:
+    row = desk.office.accounts.find("zoe")
+    assert row
+    token = desk.office.accounts.begin_session(row, "", must_choose=False).token
+    before = len(desk.office.records.lines())
+    statuses = [refused(desk, Reset(token=token, lab=BOB)).status for _number in range(120)]
+    assert set(statuses) == {403, 429}
+    assert statuses.index(429) >= 20
+    assert len(desk.office.records.lines()) - before <= 100
+    assert desk.client.ask(Whoami(token=desk.tokens["alice"])).name == "alice"
+
+
 def test_health_names_nobody(desk: Desk) -> None:
     assert desk.client.ask(AskHealth()).libvirt
