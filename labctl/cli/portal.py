@@ -276,3 +276,32 @@ def worker() -> int:
 
     main()
     return ExitCode.DONE
+
+
+@portal.command(help=_("Let people log in with their password of the school's directory (LDAP or Active Directory)."))
+@click.option("--url", default="", metavar="URL", help=_("Its address, such as ldaps://dc.school.example."))
+@click.option("--user", default="", help=_("Whom to bind as, such as {id}@school.example or uid={id},ou=people,dc=…"))
+@click.option("--ca", default="", metavar=_("FILE"), help=_("The certificate that it is signed by, if not the host's."))
+@click.option("--off", is_flag=True, help=_("Ask no directory any more."))
+@click.option("--try", "tried", default="", metavar=_("NAME"), help=_("Ask for a password of this person, and try it."))
+def directory(url: str, user: str, ca: str, off: bool, tried: str) -> int:
+    from labctl.worker.directory import Directory, read_directory, write_directory
+
+    home = home_folder(os.environ)
+    ensure_home(home)
+    if off:
+        write_directory(home, None)
+        click.echo(_("no directory is asked any more"))
+        return ExitCode.DONE
+    if url or user:
+        write_directory(home, Directory(url, user, ca))
+    found = read_directory(home)
+    if found is None:
+        raise LabctlError(_("no directory is set"), hint="labctl portal directory --url URL --user USER")
+    click.echo(f"{found.url}  {found.user}")
+    if tried:
+        secret = click.prompt(_("Password"), hide_input=True, err=True)
+        good = found.lets_in(tried, secret)
+        click.echo(_("the directory lets them in") if good else _("the directory does not let them in"))
+        return ExitCode.DONE if good else ExitCode.FAILED
+    return ExitCode.DONE

@@ -3,12 +3,13 @@
 import hashlib
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Protocol
 
-from labctl.errors import Refused
+from labctl.errors import HostNotReady, Refused
 from labctl.language import _
 from labctl.roster import Student, make_slug
 from labctl.worker.credentials import draw_code, hash_secret, is_secret, plain_code, plain_password, refuse_password
@@ -67,11 +68,20 @@ class Enrolled:
     code: str = field(repr=False)
 
 
+class DirectoryOfPeople(Protocol):
+    """A directory that knows passwords."""
+
+    def lets_in(self, identity: str, secret: str) -> bool:
+        """Return whether this is somebody's password. Raises HostNotReady where it cannot be asked."""
+        ...
+
+
 @dataclass(frozen=True)
 class Accounts:
-    """The accounts of one portal."""
+    """The accounts of one portal; `directory` returns that of the school, where there is one."""
 
     records: Records
+    directory: "Callable[[], DirectoryOfPeople | None]" = lambda: None
 
     @property
     def throttle(self) -> Throttle:
@@ -162,6 +172,8 @@ class Accounts:
             text = _("too many wrong attempts: try again in {seconds} s").format(seconds=wait)
             raise NotDone(Refusal.TOO_MANY, text, wait=wait)
         with_code = self.verify(account, secret)
+        if with_code is None and account is not None and self.is_known_outside(account, secret):
+            with_code = False
         if account is None or account.closed or with_code is None:
             self.throttle.note_failure(name, address)
             self.records.add_line(Line(name, "login", address=address, detail="wrong secret", refused=True))
@@ -177,6 +189,20 @@ class Accounts:
         if code and not password:
             return True if is_secret(code, plain_code(secret)) else None
         return False if is_secret(password, plain_password(secret)) else None
+
+    def is_known_outside(self, account: AccountRow, secret: str) -> bool:
+        """Return whether the school's directory knows this password of an account here."""
+        directory = self.directory()
+        if directory is None or account.closed:
+            return False
+        with self.records.transaction(reading=True) as connection:
+            found = connection.execute(
+                "SELECT roster_id FROM member WHERE slug = ? LIMIT 1", (account.name,)
+            ).fetchone()
+        try:
+            return directory.lets_in(found[0] if found else account.name, plain_password(secret))
+        except HostNotReady as exc:
+            raise NotDone(Refusal.HOST_NOT_READY, exc.message, wait=30) from exc
 
     def begin_session(self, account: AccountRow, address: str, *, must_choose: bool) -> NewSession:
         """Store a new session; those that have expired go, and the oldest of somebody who has very many."""

@@ -20,6 +20,7 @@ from labctl.worker.accounts import AccountRow, Accounts, SessionRow
 from labctl.worker.acts import acts_of
 from labctl.worker.answers import Event, JobLine, MessageLine, Ticket
 from labctl.worker.describing import describe_checks, describe_job, node_words, state_words
+from labctl.worker.directory import read_directory
 from labctl.worker.events import Hub
 from labctl.worker.idling import Idling
 from labctl.worker.jobs import Job, Jobs, Wish
@@ -87,7 +88,7 @@ class Office:
     ) -> None:
         self.place = place
         self.records = Records(place.home)
-        self.accounts = Accounts(self.records)
+        self.accounts = Accounts(self.records, lambda: read_directory(place.home))
         self.hub = Hub()
         self.library = Library(place)
         self.watch = Watch(place, self.lab_changed)
