@@ -8,6 +8,7 @@ import os
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
@@ -153,20 +154,32 @@ class Server:
         for lab in labs:
             self.gate.require_lab(caller, "lab", lab)
 
+        seen: dict[str, tuple[float, bool]] = {}
+
+        def may_see(lab: str, owner: str) -> bool:
+            at, allowed = seen.get(owner, (0.0, False))
+            if time.monotonic() - at > PULSE:  # a class under way has many events, all about the same owners
+                allowed = self.gate.judge(caller, "lab", lab) is None
+                seen[owner] = (time.monotonic(), allowed)
+            return allowed
+
         def wants(lab: str, owner: str) -> bool:
             if (labs and lab not in labs) or (members is not None and owner not in members):
                 return False
-            return owner == caller.name or (bool(lab) and self.gate.judge(caller, "lab", lab) is None)
+            return owner == caller.name or (bool(lab) and may_see(lab, owner))
 
         subscriber = Subscriber(caller.name, caller.session.digest, request.language, wants)
         self.office.hub.add(subscriber)
         try:
             connection.sendall(encode_answer(Subscribed(labs=tuple(sorted(labs)))))
+            checked = time.monotonic()
             while (event := subscriber.next(PULSE)) is not None:
                 connection.sendall(encode(event))
-                if event.kind == "pulse" and self.office.accounts.find_session(request.token) is None:
-                    connection.sendall(encode(Event(kind="session")))
-                    return
+                if time.monotonic() - checked >= PULSE:
+                    checked = time.monotonic()
+                    if self.office.accounts.find_session(request.token) is None:
+                        connection.sendall(encode(Event(kind="session")))
+                        return
         finally:
             self.office.hub.remove(subscriber)
 
