@@ -24,6 +24,7 @@ SOCKET = "portal/worker.sock"  # below the home folder, where the environment do
 ALONE = "portal"  # a lock of the host: no lab has this name, for want of a dash
 TAKE_OVER = 25.0  # seconds for the worker before, whose supervisor was killed, to end
 AGAIN = 5.0  # seconds between two tries to hear of libvirt's events
+RENEW = 15.0  # seconds between two looks at whether they still come
 LOG = logging.getLogger("labctl.worker")
 
 
@@ -49,15 +50,24 @@ def suspend_after(environment: Mapping[str, str]) -> timedelta | None:
 
 
 def hear(machines: Hypervisor, office: Office, stopping: threading.Event) -> None:
-    """Pass libvirt's events on, from now or from when it can be reached first."""
+    """Pass libvirt's events on, from now or from when it can be reached first, and again after it was away."""
+    listening, heard = ExitStack(), False
     while not stopping.is_set():
+        again = ExitStack()
         try:
-            with machines.watch(office.watch.note):
-                office.watch.look_at()  # what happened until now was not heard
-                stopping.wait()
+            again.enter_context(machines.watch(office.watch.note))
         except HostNotReady as exc:
             LOG.warning("%s", exc.message)
+            heard = False
             stopping.wait(AGAIN)
+            continue
+        listening.close()  # only now: between two nothing is missed
+        listening = again
+        if not heard:
+            office.watch.look_at()  # what happened until now was not heard
+        heard = True
+        stopping.wait(RENEW)
+    listening.close()
 
 
 def run(environment: Mapping[str, str]) -> None:

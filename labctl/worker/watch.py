@@ -43,6 +43,7 @@ class Watch:
         self._looking_since: float | None = None
         self._silent_since: dict[str, float] = {}
         self._trouble = ""
+        self._looked_at = -RECONCILE
         self.looked = threading.Event()  # once everything was seen for the first time
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
@@ -102,19 +103,19 @@ class Watch:
                     self._bell.wait(self._pause())
                 if self._stopping:
                     return
-                due = not self._wanted()
             time.sleep(SETTLE)
             with self._bell:
                 domains, self._domains = self._domains, set()
                 dirty, self._dirty = self._dirty, set()
-                everything, self._everything = self._everything or (due and not self._silent_since), False
+                due = bool(self._trouble) or time.monotonic() - self._looked_at >= RECONCILE
+                everything, self._everything = self._everything or due, False
             self._look(domains, dirty | self._silent_due(), everything=everything)
 
     def _wanted(self) -> bool:
         return bool(self._domains or self._dirty or self._everything)
 
     def _pause(self) -> float:
-        return RETRY if self._silent_since else RECONCILE
+        return RETRY if self._silent_since or self._trouble else RECONCILE
 
     def _silent_due(self) -> set[str]:
         now = time.monotonic()
@@ -129,6 +130,7 @@ class Watch:
             if everything:
                 found = {one.name: one for one in read_status(self._place, lambda _lab: False)}
                 self._keep(found, self._labs.keys() | found.keys())
+                self._looked_at = time.monotonic()
                 self.looked.set()
             elif labs:
                 some = {one.name: one for one in read_status(self._place, lambda _lab: False, labs)}
