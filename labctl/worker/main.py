@@ -65,8 +65,9 @@ def hear(machines: Hypervisor, office: Office, stopping: threading.Event) -> Non
         listening = again
         if not heard:
             office.watch.look_at()  # what happened until now was not heard
-        heard = True
+        troubles = office.watch.troubles
         stopping.wait(RENEW)
+        heard = office.watch.troubles == troubles
     listening.close()
 
 

@@ -120,6 +120,10 @@ class Records(Database):
 
     def __init__(self, home: Path) -> None:
         super().__init__(home / FILE, MIGRATIONS)
+        # The home may be walked through. What lies beside the file gets its mode from SQLite.
+        self.path.touch(mode=0o600)
+        if self.path.stat().st_mode & 0o077:
+            self.path.chmod(0o600)
 
     def add_line(self, line: Line) -> None:
         """Write into the log; the oldest lines of a very long one go."""

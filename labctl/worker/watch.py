@@ -43,6 +43,7 @@ class Watch:
         self._looking_since: float | None = None
         self._silent_since: dict[str, float] = {}
         self._trouble = ""
+        self.troubles = 0  # how many looks libvirt did not answer
         self._looked_at = -RECONCILE
         self.looked = threading.Event()  # once everything was seen for the first time
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -137,6 +138,7 @@ class Watch:
                 self._keep(some, labs)
         except HostNotReady as exc:
             self._trouble = exc.message
+            self.troubles += 1
         except (LabctlError, OSError) as exc:
             self._trouble = str(exc)
         else:
