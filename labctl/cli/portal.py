@@ -205,6 +205,9 @@ def accounts(  # noqa: PLR0913, PLR0917  one parameter for each option of the co
     printed = address or address_of(None, (socket.gethostname(),), PORT)
     if name:
         strips = [add_one(book, Wanted(None, name, role, shown, classes), close=close)]
+        if not strips[0].code:
+            click.echo(_("{name}: the account was changed; its password or code stays").format(name=strips[0].name))
+            return ExitCode.DONE
         title = _("Accounts")
     else:
         assert roster is not None
