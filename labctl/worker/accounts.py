@@ -11,6 +11,7 @@ from typing import Protocol
 
 from labctl.errors import HostNotReady, Refused
 from labctl.language import _
+from labctl.plan.names import SPARE, is_spare
 from labctl.roster import Student, make_slug
 from labctl.worker.credentials import draw_code, hash_secret, is_secret, plain_code, plain_password, refuse_password
 from labctl.worker.records import Line, Records, later, now
@@ -310,6 +311,9 @@ def digest(token: str) -> str:
 
 def refuse_other_person(student: Student, role: str, known_id: str) -> None:
     """Raise Refused where the name of a student is that of a trainer, or of another student of another class."""
+    if is_spare(student.slug):
+        text = _('"{owner}" cannot be an owner: names that begin with "{start}" are those of ready labs that wait')
+        raise Refused(text.format(owner=student.slug, start=SPARE))
     if role != Role.STUDENT:
         text = _('"{name}" is the account of somebody who is no student; change the id in the class list')
         raise Refused(text.format(name=student.slug), hint="labctl portal accounts --list")

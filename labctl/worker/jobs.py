@@ -154,6 +154,10 @@ class Jobs:
         until = time.monotonic() + patience
         while time.monotonic() < until and any(job.state is JobState.RUNNING for job in self.open_jobs()):
             time.sleep(0.05)
+        for job in self.open_jobs():
+            if job.state is JobState.RUNNING:  # stopped by a person, not by the job: this attempt does not count
+                with suppress(LabctlError):
+                    self._write(replace(job, state=JobState.WAITING, attempts=job.attempts - 1))
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _pump(self) -> None:

@@ -213,6 +213,11 @@ def test_a_student_cannot_be_given_the_name_of_a_trainer(accounts: Accounts) -> 
         accounts.set_account("alice", "Alice", Role.ADMIN, ())
 
 
+def test_a_name_of_ready_labs_is_nobodys(accounts: Accounts) -> None:
+    with pytest.raises(Refused, match="spare-1"):
+        enrol(accounts, "spare-1")
+
+
 @pytest.mark.parametrize("password", ["short", "aaaaaaaaaaaaaaaa", "azertyuiop", "alice", "alice12345", "x" * 300])
 def test_bad_passwords_are_refused_with_a_reason(password: str) -> None:
     assert refuse_password(password, "alice")

@@ -191,6 +191,24 @@ def test_a_job_that_kills_its_worker_each_time_is_given_up(tmp_path: Path) -> No
     assert states.count(JobState.DONE) == 3
 
 
+def test_stopping_on_purpose_does_not_count_as_a_crash(tmp_path: Path) -> None:
+    go = threading.Event()
+
+    def act(_job: Job, _teller: Teller) -> None:
+        go.wait(20)
+
+    for _ in range(ATTEMPTS + 1):
+        jobs = jobs_with(tmp_path, act)
+        jobs.resume()
+        if not jobs.open_jobs():
+            jobs.add(wish())
+        wait_for(lambda jobs=jobs: any(job.state is JobState.RUNNING for job in jobs.open_jobs()))  # type: ignore[misc]
+        jobs.stop(0)
+    stored = jobs_with(tmp_path, nothing).history(["dmz-alice"])
+    assert [(job.state, job.attempts) for job in stored] == [(JobState.WAITING, 0)]
+    go.set()
+
+
 def test_the_queue_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("labctl.worker.jobs.LONGEST_QUEUE", 5)
     jobs = jobs_with(tmp_path, nothing)
