@@ -121,9 +121,7 @@ class Server:
         with speaking(request.language):
             try:
                 return self._do(connection, request)
-            except (LabctlError, OSError, ValueError, KeyError) as exc:
-                if isinstance(exc, OSError) and connection.fileno() < 0:
-                    raise
+            except Exception as exc:
                 connection.sendall(encode_refusal(explain(exc)))
         return True
 
