@@ -119,7 +119,7 @@ def create_app(worker: Worker, settings: Settings, more: list[BaseRoute] | None 
     )
     app.state.worker, app.state.settings = worker, settings
     app.state.streams, app.state.stopping = Counter(), asyncio.Event()
-    return Guard(app, settings)
+    return Guard(app, settings, app.state.stopping)
 
 
 async def show_accessibility(request: Request) -> Response:

@@ -1,7 +1,8 @@
 """Stands before every page: refuses foreign hosts and origins and large bodies, sets the headers that protect."""
 
+import asyncio
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -40,10 +41,14 @@ class TooLarge(Exception):
 
 @dataclass(frozen=True)
 class Guard:
-    """The outermost layer. What it refuses never reaches a page, nor the worker."""
+    """The outermost layer. What it refuses never reaches a page, nor the worker.
+
+    `stopping` is set when the process is to end, so that what lasts lets go.
+    """
 
     app: ASGIApp
     settings: Settings
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request or a websocket."""
