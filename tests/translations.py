@@ -18,6 +18,9 @@ FOLDER = PACKAGE / "locale" / "fr" / "LC_MESSAGES"
 PO, MO = FOLDER / "labctl.po", FOLDER / "labctl.mo"
 KEYWORDS = {"_": None, "N_": None, "gettext": None, "ngettext": (1, 2)}
 CLICK_SKIPS = {"testing.py"}
+PAGES = "portal/templates/**.html.j2"
+METHODS = [("**.py", "python"), (PAGES, "jinja2.ext:babel_extract")]
+OPTIONS = {PAGES: {"extensions": "jinja2.ext.do", "silent": "false"}}
 # No dates and no names of people: they would change the file at every run, and git knows them.
 HEADERS = (
     ("Project-Id-Version", "labctl"),
@@ -47,7 +50,8 @@ def extract() -> Catalog:
     catalog = Catalog(project="labctl", fuzzy=False)
     click_folder = Path(click.__file__).parent
     for folder in (PACKAGE, click_folder):
-        for name, _line, message, comments, _context in extract_from_dir(str(folder), keywords=KEYWORDS):
+        found = extract_from_dir(str(folder), method_map=METHODS, options_map=OPTIONS, keywords=KEYWORDS)
+        for name, _line, message, comments, _context in found:
             if folder is PACKAGE or name not in CLICK_SKIPS:
                 catalog.add(message, auto_comments=comments)
     return catalog
