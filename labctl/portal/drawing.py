@@ -13,8 +13,8 @@ SVG = "{http://www.w3.org/2000/svg}"
 LARGEST = 512 << 10  # characters
 # What Graphviz draws with. Everything else is left out, and so are colours and fonts: those of the page count.
 KEPT = {
-    "g": {"transform"}, "path": {"d"}, "polygon": {"points"}, "polyline": {"points"}, "ellipse": {"cx", "cy", "rx", "ry"},
-    "text": {"x", "y", "text-anchor", "font-size"},
+    "g": {"transform"}, "path": {"d"}, "polygon": {"points"}, "polyline": {"points"},
+    "ellipse": {"cx", "cy", "rx", "ry"}, "text": {"x", "y", "text-anchor", "font-size"},
 }  # fmt: skip
 
 

@@ -9,7 +9,16 @@ from labctl.portal.failures import failure_page, malformed
 from labctl.portal.guard import LANGUAGE_COOKIE
 from labctl.portal.pages import render_page
 from labctl.portal.visit import (
-    Visit, go, local_path, parse_form, read_form, session_token, set_session, settings_of, signed, worker_of,
+    Visit,
+    go,
+    local_path,
+    parse_form,
+    read_form,
+    session_token,
+    set_session,
+    settings_of,
+    signed,
+    worker_of,
 )  # fmt: skip
 from labctl.worker.requests import ChooseLanguage, ChoosePassword, Login, Logout
 from labctl.worker.values import Refusal, Role
@@ -65,16 +74,23 @@ async def choose_password(visit: Visit) -> Response:
     """Take one's own password; the session goes on under a new token."""
     new, again = visit.form.get("new"), visit.form.get("again")
     if new != again:
-        return visit.render("password.html.j2", status=422, said="differ")
+        return refuse_password(visit, 422, "differ")
     try:
         session = await visit.ask(ChoosePassword(new=new, old=visit.form.get("old")))
     except NotDone as error:
         if error.refusal not in {Refusal.MALFORMED, Refusal.WRONG_SECRET, Refusal.NOT_NOW, Refusal.TOO_MANY}:
             raise
-        return visit.render("password.html.j2", status=error.status, said=error.message)
+        return refuse_password(visit, error.status, error.message)
     answer = go("/")
     set_session(answer, settings_of(visit.request), session.token)
     return answer
+
+
+def refuse_password(visit: Visit, status: int, said: str) -> Response:
+    """Show the form again, with why the password was not taken; "differ" is our own word."""
+    shown = visit.render("password.html.j2", said=said)
+    shown.status_code = status
+    return shown
 
 
 async def log_out(visit: Visit) -> Response:

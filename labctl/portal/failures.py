@@ -34,10 +34,9 @@ def failure_page(error: NotDone, person: Person | None = None) -> HTMLResponse:
 
 def http_failure(error: HTTPException) -> HTMLResponse:
     """Return the page of what Starlette refuses by itself."""
-    said = {
-        404: _("there is nothing at this address"),
-        405: _("this address does not take what was sent to it"),
-    }.get(error.status_code, _("this cannot be answered"))
+    said = {404: _("there is nothing at this address"), 405: _("this address does not take what was sent to it")}.get(
+        error.status_code, _("this cannot be answered")
+    )
     answer = show_failure(error.status_code, said)
     answer.headers.update(error.headers or {})
     return answer

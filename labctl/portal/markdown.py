@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 import nh3
 from markdown_it import MarkdownIt
+from markdown_it.common.utils import escapeHtml
 from markdown_it.token import Token
 
 from labctl.language import _
@@ -13,8 +13,8 @@ from labctl.language import _
 LONGEST = 200_000  # characters
 DEEPEST = 6
 TAGS = {
-    "h2", "h3", "h4", "h5", "h6", "p", "br", "hr", "ul", "ol", "li", "blockquote", "pre", "code", "em", "strong", "s", "a",
-    "table", "thead", "tbody", "tr", "th", "td", "div",
+    "h2", "h3", "h4", "h5", "h6", "p", "br", "hr", "ul", "ol", "li", "blockquote", "pre", "code", "em", "strong", "s",
+    "a", "table", "thead", "tbody", "tr", "th", "td", "div",
 }  # fmt: skip
 ATTRIBUTES = {"a": {"href"}, "ol": {"start"}, "pre": {"tabindex"}, "div": {"class", "tabindex", "role", "aria-label"}}
 
@@ -23,26 +23,25 @@ ATTRIBUTES = {"a": {"href"}, "ol": {"start"}, "pre": {"tabindex"}, "div": {"clas
 def parser() -> MarkdownIt:
     """Return the parser; HTML in the source is shown as it is written, and pictures stay links to nowhere."""
     made = MarkdownIt("js-default", {"linkify": False}).disable("image")
-    made.renderer.rules["table_open"] = open_table
-    made.renderer.rules["table_close"] = close_table
-    made.renderer.rules["fence"] = made.renderer.rules["code_block"] = show_code
+    made.add_render_rule("table_open", open_table)
+    made.add_render_rule("table_close", close_table)
+    for kind in ("fence", "code_block"):
+        made.add_render_rule(kind, show_code)
     return made
 
 
-def open_table(_tokens: Sequence[Token], _index: int, _options: Any, _environment: Any) -> str:  # noqa: ANN401
+def open_table(*_place: object) -> str:
     """Begin a table in a place of its own, which can be scrolled with the keyboard."""
     return f'<div class="wide" role="region" tabindex="0" aria-label="{_("Table")}"><table>\n'
 
 
-def close_table(_tokens: Sequence[Token], _index: int, _options: Any, _environment: Any) -> str:  # noqa: ANN401
+def close_table(*_place: object) -> str:
     """End a table."""
     return "</table></div>\n"
 
 
-def show_code(tokens: Sequence[Token], index: int, _options: Any, _environment: Any) -> str:  # noqa: ANN401
+def show_code(_renderer: object, tokens: Sequence[Token], index: int, *_place: object) -> str:
     """Return lines of code, which can be scrolled with the keyboard."""
-    from markdown_it.common.utils import escapeHtml
-
     return f'<pre tabindex="0"><code>{escapeHtml(tokens[index].content)}</code></pre>\n'
 
 

@@ -1,4 +1,4 @@
-"""The sign and the tone of each state; a word always stands beside them, and signs differ in form, not in colour alone."""
+"""The sign and the tone of each state; a word always stands beside them, and signs differ in form, not in colour."""
 
 from typing import NamedTuple
 

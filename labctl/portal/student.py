@@ -9,8 +9,21 @@ from labctl.portal.markdown import render_markdown
 from labctl.portal.visit import Visit, go
 from labctl.worker.answers import Drawing, LabSheet
 from labctl.worker.requests import (
-    AskDrawing, AskFeedback, AskHint, AskLab, AskMessages, AskMyLabs, AskStatement, CallTrainer, CheckpointRemove,
-    CheckpointRestore, CheckpointSave, Reset, RunChecks, Suspend, Wake,
+    AskDrawing,
+    AskFeedback,
+    AskHint,
+    AskLab,
+    AskMessages,
+    AskMyLabs,
+    AskStatement,
+    CallTrainer,
+    CheckpointRemove,
+    CheckpointRestore,
+    CheckpointSave,
+    Reset,
+    RunChecks,
+    Suspend,
+    Wake,
 )  # fmt: skip
 from labctl.worker.values import Refusal
 from labctl.worker.wire import NotDone

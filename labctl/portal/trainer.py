@@ -15,7 +15,17 @@ from labctl.portal.grid import read_grid
 from labctl.portal.visit import Visit, go
 from labctl.worker.answers import Board, BoardRow
 from labctl.worker.requests import (
-    Act, AnswerCall, AskAccounts, AskBoard, AskClasses, AskForecast, AskGrid, AskLog, AskReport, NewCode, SendMessage,
+    Act,
+    AnswerCall,
+    AskAccounts,
+    AskBoard,
+    AskClasses,
+    AskForecast,
+    AskGrid,
+    AskLog,
+    AskReport,
+    NewCode,
+    SendMessage,
     Start,
 )  # fmt: skip
 

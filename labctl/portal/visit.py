@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from hmac import compare_digest
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote
 
 from pydantic import ValidationError
@@ -21,6 +21,7 @@ from labctl.worker.values import Model, Refusal
 from labctl.worker.wire import NotDone
 
 A = TypeVar("A", bound=Model)
+R = TypeVar("R", bound=Ask[Any])
 MOST_FIELDS = 400  # of a form: 200 labs, and what else it says
 CSRF_FIELD, CSRF_HEADER = "csrf", "x-csrf"
 FORM = "application/x-www-form-urlencoded"
@@ -76,13 +77,12 @@ class Visit:
         """Ask the worker in this person's name. Raises NotDone."""
         return await self.worker.ask(signed(request, self.request, self.token))
 
-    def render(self, template: str, status: int = 200, **values: object) -> HTMLResponse:
+    def render(self, template: str, **values: object) -> HTMLResponse:
         """Return a page."""
-        path = self.request.url.path
-        return HTMLResponse(render_page(template, person=self.person, path=path, **values), status_code=status)
+        return HTMLResponse(render_page(template, person=self.person, path=self.request.url.path, **values))
 
 
-def signed(request: Ask[A], connection: HTTPConnection, token: str) -> Ask[A]:
+def signed(request: R, connection: HTTPConnection, token: str) -> R:
     """Return a request with who asks it, from where, and in which language the answer is to be."""
     address = connection.client.host if connection.client else ""
     return request.model_copy(update={"token": token, "language": current_language(), "address": address})
@@ -137,9 +137,9 @@ def page(show: Page) -> Callable[[Request], Awaitable[Response]]:
 
     async def endpoint(request: Request) -> Response:
         token = session_token(request)
+        if not token:
+            return way_in(request, NotDone(Refusal.LOGIN_NEEDED, _("Please log in")))
         try:
-            if not token:
-                raise NotDone(Refusal.LOGIN_NEEDED, _("Please log in"))
             person = await worker_of(request).ask(signed(Whoami(), request, token))
         except NotDone as error:
             return way_in(request, error)

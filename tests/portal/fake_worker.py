@@ -186,9 +186,14 @@ class FakeWorker:
         states = ["ready", "ready", "not configured", "crashed", "stopped"]
         nodes = tuple(
             a.NodeLine(
-                node=name, state=state, words=NODE_WORDS[state], description=f"machine {name}", services=("dns",),
+                node=name,
+                state=state,
+                words=NODE_WORDS[state],
+                description=f"machine {name}",
+                services=("dns",),
                 why="son processus QEMU est mort" if state == "crashed" else "",
-                addresses=(("lan", "lan", "172.16.10.254"),), consoles=tuple(ConsoleMode),
+                addresses=(("lan", "lan", "172.16.10.254"),),
+                consoles=tuple(ConsoleMode),
                 holders=("Mme Durand",) if name == "fw" else (),
             )
             for name, state in zip(NODES, states if self.state is not LabState.READY else ["ready"] * 5, strict=True)
@@ -213,9 +218,14 @@ class FakeWorker:
         words = {"passed": "réussi", "failed": "échec", "unknown": "non vérifiable", "": ""}
         checks = tuple(
             a.CheckLine(
-                id=f"check-{number}", title=f"Le site répond en HTTPS ({number})", competency="B2.2.1",
-                result=results[number % 4], words=words[results[number % 4]], after_reboot=number == 2,
-                hints=("Regardez la table de routage.",) * self.hints, hints_left=2 - self.hints,
+                id=f"check-{number}",
+                title=f"Le site répond en HTTPS ({number})",
+                competency="B2.2.1",
+                result=results[number % 4],
+                words=words[results[number % 4]],
+                after_reboot=number == 2,
+                hints=("Regardez la table de routage.",) * self.hints,
+                hints_left=2 - self.hints,
             )
             for number in range(8)
         )
@@ -243,7 +253,7 @@ class FakeWorker:
         self.owned(request.lab, person)
         return a.Done()
 
-    def answer_call(self, request: r.AnswerCall, person: a.Person) -> a.Done:
+    def answer_call(self, _request: r.AnswerCall, person: a.Person) -> a.Done:
         self.staff(person)
         return a.Done()
 
@@ -274,15 +284,21 @@ class FakeWorker:
                 states[number % 5], state = "crashed", LabState.PARTLY
             if number % 11 == 5:
                 states, state = ["stopped"] * 5, LabState.STOPPED
-            cells = tuple(
-                a.BoardCell(node=n, state=s, words=NODE_WORDS[s]) for n, s in zip(NODES, states, strict=True)
-            )
+            cells = tuple(a.BoardCell(node=n, state=s, words=NODE_WORDS[s]) for n, s in zip(NODES, states, strict=True))
             rows.append(
                 a.BoardRow(
-                    owner=owner, name=self.names.get(owner, f"Élève {owner[1:]}"), lab=f"dmz-{owner}", topology="dmz",
-                    state=state, words=WORDS[state], cells=cells, connected=number % 2 == 0,
-                    checks=a.CheckCounts(passed=number, failed=24 - number, total=24), job=self.job,
-                    called="Le DNS ne répond plus" if number == 4 else "", called_at=AT if number == 4 else "",
+                    owner=owner,
+                    name=self.names.get(owner, f"Élève {owner[1:]}"),
+                    lab=f"dmz-{owner}",
+                    topology="dmz",
+                    state=state,
+                    words=WORDS[state],
+                    cells=cells,
+                    connected=number % 2 == 0,
+                    checks=a.CheckCounts(passed=number, failed=24 - number, total=24),
+                    job=self.job,
+                    called="Le DNS ne répond plus" if number == 4 else "",
+                    called_at=AT if number == 4 else "",
                 )
             )
         return a.Board(class_name=CLASS, nodes=NODES, rows=tuple(rows), at=AT)
@@ -334,12 +350,16 @@ class FakeWorker:
 
     def accounts(self, _request: r.AskAccounts, person: a.Person) -> a.Accounts:
         self.staff(person)
-        accounts = [a.Account(name=o, shown=f"Élève {o[1:]}", role=Role.STUDENT, classes=(CLASS,)) for o in self.owners()]
+        accounts = [
+            a.Account(name=o, shown=f"Élève {o[1:]}", role=Role.STUDENT, classes=(CLASS,)) for o in self.owners()
+        ]
         return a.Accounts(accounts=tuple(accounts))
 
     def new_code(self, request: r.NewCode, person: a.Person) -> a.Accounts:
         self.staff(person)
-        return a.Accounts(accounts=(a.Account(name=request.name, shown="Élève", role=Role.STUDENT, code="kilo-mars-42"),))
+        return a.Accounts(
+            accounts=(a.Account(name=request.name, shown="Élève", role=Role.STUDENT, code="kilo-mars-42"),)
+        )
 
 
 WORDS = {
