@@ -35,10 +35,6 @@ HEADERS = {
 COOKIE = re.compile(rf"(?:^|;)\s*{LANGUAGE_COOKIE}=(\w+)")
 
 
-class TooLarge(Exception):
-    """A body went on beyond what is read of it."""
-
-
 @dataclass(frozen=True)
 class Guard:
     """The outermost layer. What it refuses never reaches a page, nor the worker.
@@ -68,23 +64,10 @@ class Guard:
 
     async def answer(self, scope: Scope, receive: Receive, send: Send, refused: NotDone | None) -> None:
         """Answer a request, with the page of an error where it is refused."""
-        body = Body(receive)
-        started = False
-
-        async def watch(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            if refused is None:
-                await self.app(scope, body.receive, watch)
-                return
-        except TooLarge:
-            if started:
-                raise
-            refused = too_large()
-        await failure_page(refused)(scope, receive, send)
+        if refused is None:
+            await self.app(scope, Body(receive).receive, send)
+        else:
+            await failure_page(refused)(scope, receive, send)
 
     def why_refused(self, scope: Scope, headers: Headers) -> NotDone | None:
         """Return why a request is refused, None where it may pass."""
@@ -131,11 +114,11 @@ class Body:
         self.read = 0
 
     async def receive(self) -> Message:
-        """Return the next part. Raises TooLarge."""
+        """Return the next part. Raises NotDone."""
         message = await self.source()
         self.read += len(message.get("body", b""))
         if self.read > LARGEST_BODY:
-            raise TooLarge
+            raise too_large()
         return message
 
 
