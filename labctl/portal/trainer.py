@@ -28,6 +28,8 @@ from labctl.worker.requests import (
     SendMessage,
     Start,
 )  # fmt: skip
+from labctl.worker.values import Refusal
+from labctl.worker.wire import NotDone
 
 Verb = Literal["reset", "run_checks", "suspend", "wake", "down"]
 VERBS: tuple[Verb, ...] = get_args(Verb)
@@ -170,8 +172,14 @@ async def show_log(visit: Visit) -> Response:
 async def show_grid(visit: Visit) -> Response:
     """Show a class by competency."""
     name, topology = visit.path("class_name"), visit.query.get("topology")
-    answer = await visit.ask(AskGrid(class_name=name, topology=topology or None))
-    return visit.render("grid.html.j2", class_name=name, topology=topology, grid=read_grid(answer.grid))
+    said, grid = "", None
+    try:
+        grid = (await visit.ask(AskGrid(class_name=name, topology=topology or None))).grid
+    except NotDone as error:
+        if error.refusal is not Refusal.NOT_NOW:
+            raise
+        said = error.message  # nothing was checked yet, which is no mistake
+    return visit.render("grid.html.j2", class_name=name, topology=topology, grid=read_grid(grid), said=said)
 
 
 async def send_report(visit: Visit) -> Response:
