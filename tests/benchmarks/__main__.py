@@ -18,7 +18,7 @@ import psutil
 
 from labctl.hypervisor.door import Hypervisor
 from labctl.lab.workplace import Workplace
-from tests.benchmarks import boot, checks, clones, commands, image_build, overhead, report
+from tests.benchmarks import boot, checks, clones, commands, image_build, overhead, portal, report
 
 HOME = Path(os.environ.get("LABCTL_BENCH_HOME", "/var/lib/labctl-bench"))
 LABS = tuple(path.stem for path in checks.SHIPPED)
@@ -38,6 +38,9 @@ GOALS = {
     "memory of a further lab against the first, with KSM": ("class", "memory_ratio", "≤ 0.45", 0.45),
     "class of 24 × 5 machines, ready and running together, machines": ("five", "machines", "≥ 120", 120.0),
     "`labctl status` of 120 machines, seconds": ("overhead", "status_seconds", "≤ 0.5", 0.5),
+    "board of a class, 24 × 5, as a page, ms": ("portal", "board_ms", "≤ 100", 100.0),
+    "the same, KB": ("portal", "board_kb", "≤ 60", 60.0),
+    "first page of a student with all that it loads, KB": ("portal", "first_page_kb", "≤ 150", 150.0),
     "grid of a class, 24 labs × 40 checks, from the database, seconds": ("report", "grid_seconds", "≤ 1", 1.0),
     "checks of the largest lab against its slowest node by hand": ("checks", "checks_ratio", "≤ 1.3", 1.3),
     **{f"golden build of `{lab}`, images built, minutes": (f"golden-{lab}", "minutes", "≤ 15", 15.0) for lab in LABS},
@@ -53,6 +56,7 @@ def measure_parts() -> dict[str, Callable[[Workplace], Figures]]:
     return {
         "commands": lambda _place: commands.measure(),
         "overhead": lambda _place: overhead.measure(HOME / "overhead"),
+        "portal": lambda _place: portal.measure(),
         "report": lambda _place: report.measure(HOME / "report"),
         "image": lambda _place: image_build.measure(HOME / "image-build"),
         **{f"golden-{path.stem}": partial(checks.measure_golden, path=path) for path in checks.SHIPPED},
