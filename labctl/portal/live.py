@@ -63,8 +63,10 @@ async def write_changes(
         yield FIRST
         while not (ended.is_set() or stopping.is_set()):
             waiting = asyncio.create_task(changed.wait())
-            await asyncio.wait({waiting, listening, watching}, timeout=20, return_when=asyncio.FIRST_COMPLETED)
-            waiting.cancel()
+            try:
+                await asyncio.wait({waiting, listening, watching}, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waiting.cancel()
             if not changed.is_set():
                 yield ": still here\n\n"
                 continue
