@@ -42,4 +42,5 @@ def first_page(worker: FakeWorker) -> int:
     client.cookies.set("__Host-session", "e01-secret")
     page = client.get("/labs")
     files = {found.partition("?")[0].removeprefix("/static/") for found in re.findall(r'"(/static/[^"]+)"', page.text)}
-    return len(page.content) + sum((STATIC / name).stat().st_size for name in files)
+    size: int = len(page.content) + sum((STATIC / name).stat().st_size for name in files)
+    return size
