@@ -23,6 +23,8 @@ from labctl.program import missing
 
 USER = "root"
 OUTPUT_LIMIT = 1 << 20  # bytes kept of each stream: a guest may flood
+KEEPALIVE_SECONDS = 30  # a shell whose machine is gone ends
+WRITE_SECONDS = 10.0  # in which a guest must take some keystrokes
 BANNER_TIMEOUT = 60  # seconds; sshd under emulation forks slowly while a guest still boots
 
 # Paramiko logs each refused connection with a traceback; errors are raised, so nothing is lost.
@@ -173,6 +175,66 @@ def sessions() -> Iterator[Sessions]:
         yield kept
     finally:
         kept.close()
+
+
+class Shell:
+    """A login shell on a guest, in a terminal of its own, until it ends or `close`.
+
+    `fileno` can be given to select or poll; `read` returns b"" at the end.
+    """
+
+    def __init__(self, channel: paramiko.Channel, login: ExitStack) -> None:
+        self._channel = channel
+        self._login = login
+
+    def fileno(self) -> int:
+        """Return a descriptor that becomes readable when the guest wrote something, or at the end."""
+        return self._channel.fileno()
+
+    def read(self, size: int = 1 << 14) -> bytes:
+        """Return up to `size` bytes that the guest wrote, waiting for the first; b"" at the end."""
+        try:
+            return self._channel.recv(size)
+        except OSError:
+            return b""
+
+    def takes_input(self) -> bool:
+        """Return whether some keystrokes can be written without waiting."""
+        return self._channel.closed or self._channel.send_ready()
+
+    def write(self, data: bytes) -> None:
+        """Send keystrokes to the guest. Raises LabctlError once the shell is closed."""
+        try:
+            self._channel.sendall(data)
+        except OSError as exc:
+            raise LabctlError(_("the console is closed")) from exc
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Tell the guest the size of the terminal, in letters and lines."""
+        with suppress(paramiko.SSHException, OSError):
+            self._channel.resize_pty(columns, rows)
+
+    def close(self) -> None:
+        """End the shell and its login."""
+        with suppress(OSError, EOFError):
+            self._channel.close()
+        self._login.close()
+
+
+def open_shell(login: Login, deadline: float, *, log_in: LogIn = connect) -> Shell:
+    """Log in and start a shell in a terminal of 80 × 24. Raises Unreachable; `deadline` is in seconds."""
+    with ExitStack() as stack:
+        client = stack.enter_context(log_in(login, deadline))
+        try:
+            channel = client.invoke_shell(term="xterm-256color")
+        except (paramiko.SSHException, OSError, EOFError) as exc:
+            raise unreachable(login, exc) from exc
+        channel.settimeout(WRITE_SECONDS)
+        transport = client.get_transport()
+        if transport is not None:
+            transport.set_keepalive(KEEPALIVE_SECONDS)
+        return Shell(channel, stack.pop_all())
+    raise AssertionError  # an exit stack without callbacks hides no error
 
 
 def execute(client: paramiko.SSHClient, argv: Sequence[str], *, stdin: bytes = b"", deadline: float = 60) -> Answer:

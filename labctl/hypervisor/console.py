@@ -1,5 +1,6 @@
 """A machine's serial console to a socket that a terminal can read and write."""
 
+import select
 import socket
 import threading
 from contextlib import suppress
@@ -55,6 +56,13 @@ class Console:
             return self._here.recv(size)
         except ConnectionError:
             return b""
+
+    def takes_input(self) -> bool:
+        """Return whether some keystrokes can be written without waiting; a paused machine takes none after a while."""
+        try:
+            return bool(select.select([], [self._here], [], 0)[1])
+        except (OSError, ValueError):
+            return True  # it is closed: writing says so
 
     def write(self, data: bytes) -> None:
         """Send keystrokes to the guest. Raises LabctlError once the console is closed."""

@@ -1,5 +1,6 @@
 """labctl's requests to libvirt's answers: the one door to the hypervisor, for many threads at once."""
 
+import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -16,6 +17,7 @@ from labctl.hypervisor.console import Console, open_console
 from labctl.hypervisor.delivery import Delivery
 from labctl.hypervisor.events import Change, EventFeed
 from labctl.hypervisor.failure import AgentSilent
+from labctl.hypervisor.graphics import open_graphics
 from labctl.hypervisor.host_network import read_links, read_routes
 from labctl.hypervisor.observation import read_domains, read_networks
 from labctl.hypervisor.ownership import tag_of_description
@@ -210,6 +212,11 @@ class Hypervisor:
         Raises Busy where somebody else has it open, unless `force` takes it over.
         """
         return self._pool.patiently(lambda: open_console(self._pool, name, lab, force=force))
+
+    def open_graphics(self, name: str, lab: str) -> socket.socket:
+        """Return a socket to the screen of a running machine of the lab, which speaks VNC to one client."""
+        failing = _('the screen of "{name}" cannot be opened').format(name=name)
+        return self._pool.use(lambda connection: open_graphics(connection, name, lab), failing)
 
     def _wait(self, name: str, deadline: float, settled: Callable[[waiting.Glance], bool]) -> waiting.Glance | None:
         failing = _('the machine "{name}" cannot be looked at').format(name=name)

@@ -17,6 +17,8 @@ from labctl.lab.lock import hold_lab
 from labctl.lab.pace import Accelerators
 from labctl.lab.site import DEFAULT_URI, home_folder
 from labctl.lab.workplace import Workplace
+from labctl.worker.console_doors import LabDoors
+from labctl.worker.console_room import Room
 from labctl.worker.office import Office
 from labctl.worker.serve import Server
 
@@ -80,7 +82,7 @@ def run(environment: Mapping[str, str]) -> None:
         alone.enter_context(hold_lab(place.home, ALONE, "portal", TAKE_OVER))
         warn = LOG.warning
         pace = Accelerators(place.home, lambda reason: warn("machines are emulated: %s", reason))
-        office = Office(place, pace, suspend_after=suspend_after(environment))
+        office = Office(place, pace, Room(LabDoors(place, machines)), suspend_after(environment))
         server = Server(office, socket_path(environment), allowed_users(environment))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_caught: stopping.set())
