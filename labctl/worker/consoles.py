@@ -116,7 +116,8 @@ class Opened:
                     with suppress(BlockingIOError):
                         self._rung.recv(64)
                 if (self._rung in ready and begun) or (control in ready and not begun):
-                    begun = begun or bool(self._tell(control, self._notice()))
+                    self._tell(control, self._notice())
+                    begun = True
                 if not still():
                     self.end(Ending.RIGHTS)
             self._tell(control, {"notice": "end", "why": self.ending.value})
@@ -143,9 +144,8 @@ class Opened:
         ]
         return {"notice": "people", "people": people}
 
-    def _tell(self, control: socket.socket, notice: dict[str, object]) -> bool:
+    def _tell(self, control: socket.socket, notice: dict[str, object]) -> None:
         control.sendall(json.dumps(notice).encode() + b"\n")
-        return True
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Whatever a client sends, cut wherever it may be: what acts on a machine does not pass who only looks."""
 
-from itertools import pairwise
 import struct
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
