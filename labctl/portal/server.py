@@ -12,6 +12,7 @@ from pathlib import Path
 
 import uvicorn
 
+from labctl.portal import consoles
 from labctl.portal.app import create_app
 from labctl.portal.guard import Guard
 from labctl.portal.settings import read_settings
@@ -54,7 +55,8 @@ def make_config(app: Guard, environment: Mapping[str, str]) -> uvicorn.Config:
 
 async def serve(environment: Mapping[str, str], listener: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT."""
-    app = create_app(Client(Path(environment["LABCTL_PORTAL_WORKER"])), read_settings(environment))
+    worker = Client(Path(environment["LABCTL_PORTAL_WORKER"]))
+    app = create_app(worker, read_settings(environment), consoles.routes())
     server = Server(make_config(app, environment))
 
     def stop() -> None:

@@ -1,0 +1,132 @@
+"""The whole portal on a real port: the web process's server and a worker, in threads, over machines of this host."""
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import httpx2
+from websockets.sync.client import ClientConnection
+from websockets.sync.client import connect as connect_websocket
+from websockets.typing import Origin, Subprotocol
+
+from labctl.portal import consoles
+from labctl.portal.app import create_app
+from labctl.portal.server import Server, make_config
+from labctl.portal.settings import Settings
+from labctl.worker.client import Client, Worker
+from labctl.worker.console_room import Room
+from tests.lab.doubles import World, make_place
+from tests.worker.machines import Machines
+from tests.worker.offices import ALICE, Desk, make_labs, open_desk
+
+NODE = "desk"
+SECONDS = 20.0
+
+
+@contextmanager
+def serving(worker: Worker) -> Iterator[str]:
+    """Serve the portal of a worker at the address that is given."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = Server(make_config(create_app(worker, Settings(secure=False), consoles.routes()), {}))
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(SECONDS)
+            assert not thread.is_alive()
+
+
+@dataclass
+class Browser:
+    """What a page does, without the page."""
+
+    address: str
+    token: str
+    csrf: str
+    notices: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        return {"Cookie": f"session={self.token}"}
+
+    def place(self, node: str = NODE, lab: str = ALICE) -> str:
+        return f"/labs/{lab}/machines/{node}/console"
+
+    def get(self, path: str) -> httpx2.Response:
+        return httpx2.get(self.address + path, headers=self.cookies, timeout=SECONDS)
+
+    def ask_ticket(self, mode: str, *, lab: str = ALICE, node: str = NODE, **more: str) -> httpx2.Response:
+        form = {"mode": mode, "csrf": self.csrf, **more}
+        return httpx2.post(
+            f"{self.address}{self.place(node, lab)}/ticket", data=form, timeout=SECONDS,
+            headers={**self.cookies, "Origin": self.address},
+        )  # fmt: skip
+
+    def ticket(self, mode: str, **more: str) -> str:
+        return cast("str", self.ask_ticket(mode, **more).json()["ticket"])
+
+    def connect(
+        self, mode: str, ticket: str = "", *, look: bool = False, headers: Mapping[str, str] | None = None, **more: str
+    ) -> ClientConnection:
+        """Open the websocket of a console, with a new ticket if none is given."""
+        ticket = ticket or self.ticket(mode, look="1" if look else "", **more)
+        words = {**self.cookies, "Origin": self.address, **(headers or {})}
+        return connect_websocket(
+            f"{self.address.replace('http', 'ws')}{self.place()}/socket?mode={mode}{'&look=1' if look else ''}",
+            subprotocols=[Subprotocol("labctl.console"), Subprotocol(f"ticket.{ticket}")], compression=None,
+            origin=Origin(words.pop("Origin")), additional_headers=words, open_timeout=SECONDS, max_size=None,
+            proxy=None,
+        )  # fmt: skip
+
+    def notice(self, way: ClientConnection, kind: str) -> dict[str, Any]:
+        """Wait for what the portal says."""
+        while True:
+            heard = way.recv(SECONDS)
+            if isinstance(heard, str):
+                self.notices.append(json.loads(heard))
+                if kind in self.notices[-1]:
+                    return self.notices[-1]
+
+    def sees(self, way: ClientConnection, wanted: bytes) -> bytes:
+        """Wait for what the machine shows."""
+        shown = b""
+        while wanted not in shown:
+            heard = way.recv(SECONDS)
+            if isinstance(heard, bytes):
+                shown += heard
+            else:
+                self.notices.append(json.loads(heard))
+        return shown
+
+
+@dataclass
+class Portal:
+    """A portal that serves, and what is behind it."""
+
+    address: str
+    desk: Desk
+    machines: Machines
+
+    def browser(self, name: str) -> Browser:
+        """Return the browser of somebody who is logged in."""
+        token = self.desk.tokens[name]
+        row = self.desk.office.accounts.find_session(token)
+        assert row
+        return Browser(self.address, token, row.csrf)
+
+
+@contextmanager
+def open_portal(home: Path) -> Iterator[Portal]:
+    """Give a portal with the labs of two students, whose machines are programs of this host."""
+    world, machines = World(), Machines()
+    make_labs(make_place(home, world), "alice", "bob")
+    with open_desk(home, world, Room(machines)) as desk, serving(Client(desk.client.path)) as address:
+        yield Portal(address, desk, machines)
