@@ -55,7 +55,7 @@ class Browser:
 
     @property
     def cookies(self) -> dict[str, str]:
-        return {"Cookie": f"session={self.token}"}
+        return {"Cookie": f"session={self.token}; language=en"}
 
     def place(self, node: str = NODE, lab: str = ALICE) -> str:
         return f"/labs/{lab}/machines/{node}/console"
