@@ -23,7 +23,7 @@ from tests.homes import TEST_HOME
 from tests.vm.conftest import LAB, Installation
 from tests.worker.offices import CLASS, student
 
-pytestmark = [pytest.mark.vm, pytest.mark.usefixtures("lab"), pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.vm, pytest.mark.labs, pytest.mark.usefixtures("lab"), pytest.mark.timeout(1800)]
 
 OWNER = LAB.removeprefix("dmz-")
 PATIENCE = 900.0  # seconds; emulated guests take their time
