@@ -64,7 +64,7 @@ class Seen:
     requests: list[str] = field(default_factory=list)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     certificate = ensure_certificate(tmp_path_factory.mktemp("tls"), ("localhost",))
     worker = FakeWorker()
@@ -99,8 +99,9 @@ def site(served: Site) -> Site:
     return served
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
+    """A browser for this folder only: while Playwright runs, no test of its thread can run a loop of its own."""
     with sync_playwright() as playwright:
         # No sandbox of its own: CI runs as root. It sees nothing but this host.
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
