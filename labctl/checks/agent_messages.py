@@ -65,6 +65,7 @@ def smtp_dialogue(server: Any, task: dict[str, Any]) -> dict[str, Any]:
         server.starttls(context=secure(task["authority"]))
         server.ehlo()
     if task["user"]:
+        server.sock.settimeout(task["patience"])
         server.login(task["user"], password_of(task))
     said: list[str] = []
     if task["recipient"]:
@@ -135,6 +136,7 @@ def read_mailbox(box: Any, task: dict[str, Any]) -> dict[str, Any]:
     welcome = box.welcome.decode("utf-8", "replace")
     if not task["user"]:
         return {"code": 0, "out": welcome}
+    box.sock.settimeout(task["patience"])
     box.login(task["user"], password_of(task))
     count = int(box.select("INBOX", readonly=True)[1][0])
     if task["contains"]:

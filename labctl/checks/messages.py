@@ -11,6 +11,10 @@ from labctl.checks.model import Reply, Task, Verdict
 from labctl.language import _
 from labctl.topology.message_probes import Alert, Imap, Log, Smtp
 
+# Seconds for the answer to a login. Servers delay a refusal, the more the oftener: Dovecot up to 17 s, by its
+# auth_failure_delay and the penalty of an address (https://doc.dovecot.org/main/core/config/auth/penalty.html).
+LOGIN_PATIENCE = 45
+
 # The agent's codes of a talk with a mail server.
 NOT_REACHED, NO_TLS, REFUSED, LATER, NO_MESSAGE = 1, 3, 4, 5, 6
 
@@ -20,7 +24,7 @@ def mail_task(do: str, probe: Smtp | Imap, **more: JsonValue) -> Task:
     return {
         "do": do, "host": probe.server, "port": probe.port, "tls": probe.tls, "authority": "",
         "user": probe.user or "", "password": probe.password or "", "password_file": probe.password_file or "",
-        "timeout": HANDSHAKE_TIMEOUT, **more,
+        "timeout": HANDSHAKE_TIMEOUT, "patience": LOGIN_PATIENCE, **more,
     }  # fmt: skip
 
 

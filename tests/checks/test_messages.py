@@ -2,8 +2,10 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -130,6 +132,23 @@ def test_a_mailbox_opens_with_the_right_password() -> None:
     assert [one.result for one in found] == [
         Result.PASSED, Result.PASSED, Result.FAILED, Result.PASSED, Result.FAILED, Result.FAILED,
     ]  # fmt: skip
+
+
+def slow_dovecot(line: str) -> str:
+    if " LOGIN " in line:
+        time.sleep(1)
+    return dovecot(line)
+
+
+def test_the_late_refusal_of_a_login_is_a_refusal() -> None:
+    check = make({"type": "imap", "server": "127.0.0.1", "port": 1, "user": "alice", "password": "wrong"})
+    asked = ask(check)
+    with mail_server("* OK Dovecot ready.", slow_dovecot) as port:
+        hasty = replace(asked, task={**asked.task, "port": port, "timeout": 0.4})
+        (late,) = Local().probe("here", [hasty])
+        (too_late,) = Local().probe("here", [replace(hasty, task={**hasty.task, "patience": 0.4})])
+    assert decide(check, hasty, late).seen.startswith("refused: ")
+    assert decide(check, hasty, too_late).seen.startswith("no connection")
 
 
 def test_a_password_may_stand_in_a_file_of_the_node(tmp_path: Path) -> None:
