@@ -8,9 +8,10 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ansible_runner
 from pydantic import JsonValue
@@ -79,13 +80,40 @@ class Report:
         return tuple(report for report in self.nodes.values() if not report.succeeded)
 
 
+class Stamp(NamedTuple):
+    """A file below a folder as a walk sees it: name from the folder on, path, and what changes with its content."""
+
+    name: str
+    path: str
+    inode: int
+    size: int
+    modified: int
+
+
 def playbooks_hash(playbooks: Path) -> str:
     """Return the SHA-256 of all files below the playbooks folder, by path and content."""
+    return hash_files(tuple(sorted(stamp_files(str(playbooks), ""))))
+
+
+def stamp_files(folder: str, below: str) -> Iterator[Stamp]:
+    """Yield the files below a folder; `below` is what stands before their names."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                if entry.name != "__pycache__":
+                    yield from stamp_files(entry.path, f"{below}{entry.name}/")
+            else:
+                found = entry.stat()
+                yield Stamp(f"{below}{entry.name}", entry.path, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def hash_files(files: Sequence[Stamp]) -> str:
+    """Return the SHA-256 of files; those of a class are read once, and again when a stamp is another one."""
     total = sha256()
-    for path in sorted(playbooks.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            total.update(str(path.relative_to(playbooks)).encode() + b"\0")
-            total.update(sha256(path.read_bytes()).digest())
+    for file in files:
+        total.update(file.name.encode() + b"\0")
+        total.update(sha256(Path(file.path).read_bytes()).digest())
     return total.hexdigest()
 
 
