@@ -4,9 +4,10 @@ import os
 import pwd
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 
 from labctl.errors import Busy, LabctlError, Refused
 from labctl.language import _
@@ -35,6 +36,35 @@ class Database:
         self.path = path
         self.migrations = migrations
         self.patience = patience
+        self._holding = Lock()
+        self._holders = 0
+        self._held: sqlite3.Connection | None = None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep the file open in the block: whenever its last connection closes, SQLite writes all of the log back."""
+        with self._holding:
+            self._holders += 1
+            if self._held is None:
+                self._held = self.open_to_hold()
+        try:
+            yield
+        finally:
+            with self._holding:
+                self._holders -= 1
+                if self._holders == 0 and self._held is not None:
+                    self._held.close()
+                    self._held = None
+
+    def open_to_hold(self) -> sqlite3.Connection | None:
+        """Return a connection that has the log open, None where there is none: the next transaction tells why."""
+        try:
+            connection = self.connect(shared=True)
+        except sqlite3.Error:
+            return None
+        with suppress(sqlite3.Error):
+            connection.execute("PRAGMA user_version").fetchone()  # what was never read from holds nothing open
+        return connection
 
     @contextmanager
     def transaction(self, *, reading: bool = False) -> Iterator[sqlite3.Connection]:
@@ -48,9 +78,14 @@ class Database:
         except sqlite3.Error as exc:
             raise self.explain(exc) from exc
 
-    def connect(self, *, reading: bool = False) -> sqlite3.Connection:
-        """Open the file; SQLite recovers by itself what a crash left in the write-ahead log."""
-        connection = sqlite3.connect(self.path, timeout=self.patience, isolation_level=None)
+    def connect(self, *, reading: bool = False, shared: bool = False) -> sqlite3.Connection:
+        """Open the file; SQLite recovers by itself what a crash left in the write-ahead log.
+
+        What is `shared` may be closed by another thread.
+        """
+        connection = sqlite3.connect(
+            self.path, timeout=self.patience, isolation_level=None, check_same_thread=not shared
+        )
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             # A commit outlives the process without an fsync of its own. A power cut may take the last ones: libvirt's

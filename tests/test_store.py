@@ -328,3 +328,21 @@ def test_a_process_of_the_same_id_is_another_one(tmp_path: Path) -> None:
         connection.execute("UPDATE job SET pid_started = '1@another-boot'")
     assert store.list_jobs() == ()
     assert [found.id for found in store.list_jobs(dead=True)] == [job]
+
+
+def test_what_is_held_writes_its_log_back_once(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    log = store.path.with_name(f"{store.path.name}-wal")
+    with store.held(), store.held():
+        store.add_event("dmz-lea", "me", "up")
+        assert log.stat().st_size > 0
+        assert [one.what for one in Store(tmp_path).events("dmz-lea")] == ["up"]
+    assert not log.exists()
+    assert [one.what for one in store.events("dmz-lea")] == ["up"]
+
+
+def test_what_cannot_be_held_is_told_by_the_next_transaction(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.path.mkdir()
+    with store.held(), pytest.raises(LabctlError, match="cannot be"):
+        store.add_event("dmz-lea", "me", "up")

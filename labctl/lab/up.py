@@ -42,7 +42,7 @@ def bring_up(
 ) -> tuple[Plan, Progressed]:
     """Bring one lab up, from whatever is there, and return its plan with what became of each node."""
     verb = "reset" if wish.reset else "up"
-    with explain_files(place.home), hold_lab(place.home, wish.lab, verb):
+    with explain_files(place.home), hold_lab(place.home, wish.lab, verb), place.store.held():
         if is_spare(wish.owner):
             open_seat(place, wish.lab)
         recover(place, wish.lab, lambda disk: pace(disk).accelerator, monitor)
