@@ -12,15 +12,24 @@ from labctl.roster import Student
 from labctl.topology.model import Topology
 
 
+class NoChecks(LabctlError):
+    """The topology of a lab has no checks."""
+
+
+class NeverChecked(LabctlError):
+    """The checks of a lab were never run."""
+
+
 def find_sheet(place: Workplace, lab: str, language: str) -> Sheet:
-    """Return the sheet of one lab. Raises LabctlError where it is unknown, has no checks or was never checked."""
+    """Return the sheet of one lab. Raises LabctlError where it is unknown, NoChecks, NeverChecked."""
     topology = place.load_lab(lab)
     if not topology.checks:
         text = _('the topology of the lab "{lab}" has no checks')
-        raise LabctlError(text.format(lab=lab), hint=f"labctl status {lab}")
+        raise NoChecks(text.format(lab=lab), hint=f"labctl status {lab}")
     found = read_results(place, [lab])[lab]
     if not any(check.id in found for check in topology.checks):
-        raise LabctlError(_('the checks of the lab "{lab}" were never run').format(lab=lab), hint=f"labctl check {lab}")
+        text = _('the checks of the lab "{lab}" were never run')
+        raise NeverChecked(text.format(lab=lab), hint=f"labctl check {lab}")
     subject = Subject(lab, lab.removeprefix(f"{topology.name}-"), made=read_ages(place).get(lab, ""))
     return make_sheet(subject, topology, found, language)
 

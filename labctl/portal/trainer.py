@@ -172,14 +172,14 @@ async def show_log(visit: Visit) -> Response:
 async def show_grid(visit: Visit) -> Response:
     """Show a class by competency."""
     name, topology = visit.path("class_name"), visit.query.get("topology")
-    said, grid = "", None
+    said, hint, grid = "", "", None
     try:
         grid = (await visit.ask(AskGrid(class_name=name, topology=topology or None))).grid
     except NotDone as error:
         if error.refusal is not Refusal.NOT_NOW:
             raise
-        said = error.message  # nothing was checked yet, which is no mistake
-    return visit.render("grid.html.j2", class_name=name, topology=topology, grid=read_grid(grid), said=said)
+        said, hint = error.message, error.hint  # nothing was checked yet, which is no mistake
+    return visit.render("grid.html.j2", class_name=name, topology=topology, grid=read_grid(grid), said=said, hint=hint)
 
 
 async def send_report(visit: Visit) -> Response:

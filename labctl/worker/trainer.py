@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from labctl.classroom.capacity import Forecast, amount, forecast, resource_name
 from labctl.errors import LabctlError
-from labctl.lab.sheets import find_class_sheets, find_sheet
+from labctl.lab.sheets import ClassSheets, NeverChecked, NoChecks, find_class_sheets, find_sheet
 from labctl.lab.source import load_source
 from labctl.lab.status import LabStatus
 from labctl.language import _, current_language, ngettext
@@ -196,11 +196,16 @@ class Trainer:
 
     def make_grid(self, class_name: str, topology: str | None) -> Grid:
         """Return the grid of a class. Raises NotDone where nothing was ever checked."""
-        language = current_language()
-        found = find_class_sheets(self.office.place, self.students(class_name), topology or "", language)
+        found = self.find_sheets(class_name, topology)
+        return make_grid(found.sheets, found.without, current_language())
+
+    def find_sheets(self, class_name: str, topology: str | None) -> ClassSheets:
+        """Return the sheets of a class. Raises NotDone where nothing was ever checked."""
+        found = find_class_sheets(self.office.place, self.students(class_name), topology or "", current_language())
         if not any(sheet.first for sheet in found.sheets):
-            raise NotDone(Refusal.NOT_NOW, _("no check of a lab of this class was ever run"))
-        return make_grid(found.sheets, found.without, language)
+            hint = _("Run the checks first: choose labs on the board, then press “Run the checks”.")
+            raise NotDone(Refusal.NOT_NOW, _("no check of a lab of this class was ever run"), hint)
+        return found
 
     def grid(self, _caller: Caller, request: AskGrid) -> GridAnswer:
         """Return the grid of a class by competency."""
@@ -228,8 +233,13 @@ class Trainer:
         return Document(name=f"{name}.{suffix}", media_type=MEDIA[request.format], content=encoded)
 
     def write_sheet(self, lab: str, kind: str) -> str:
-        """Return the sheet of a lab as text."""
-        sheet = find_sheet(self.office.place, lab, current_language())
+        """Return the sheet of a lab as text. Raises NotDone where there is nothing to write."""
+        try:
+            sheet = find_sheet(self.office.place, lab, current_language())
+        except NoChecks as exc:
+            raise NotDone(Refusal.NOT_NOW, exc.message) from exc
+        except NeverChecked as exc:
+            raise NotDone(Refusal.NOT_NOW, exc.message, _("Run the checks on the page of the lab first.")) from exc
         writers = {
             "json": lambda: record.write_sheet(sheet), "csv": lambda: spreadsheet.write_sheet(sheet),
             "junit": lambda: junit.write_suites([sheet]),
@@ -240,9 +250,7 @@ class Trainer:
         """Return the grid of a class as text."""
         class_name = request.class_name or ""
         if request.format == "junit":
-            students = self.students(class_name)
-            found = find_class_sheets(self.office.place, students, request.topology or "", current_language())
-            return junit.write_suites(found.sheets)
+            return junit.write_suites(self.find_sheets(class_name, request.topology).sheets)
         grid = self.make_grid(class_name, request.topology)
         writers = {"json": lambda: record.write_grid(grid), "csv": lambda: spreadsheet.write_grid(grid)}
         return writers.get(request.format, lambda: render_grid(grid))()

@@ -3,12 +3,14 @@
 import re
 import time
 from collections.abc import Iterator
+from typing import get_args
 
 import pytest
 from starlette.testclient import TestClient
 
 from labctl.portal.app import create_app
 from labctl.portal.settings import Settings
+from labctl.portal.trainer import Format
 from labctl.worker.client import Client
 from tests.lab.doubles import World, make_place
 from tests.portal.conftest import OURS
@@ -53,8 +55,19 @@ def test_the_page_is_there(desk: Desk, name: str, path: str) -> None:
     assert answer.status_code == 200, answer.text
 
 
-def test_no_grid_before_the_first_check(desk: Desk) -> None:
-    assert client(desk, "durand").get(f"/classes/{CLASS}/report?format=csv").status_code == 409
+@pytest.mark.parametrize("kind", get_args(Format))
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (f"labs/{BOB}", ["Les contrôles du labo «\xa0small-bob\xa0»", "Lancez les contrôles sur la page du labo"]),
+        (f"classes/{CLASS}", ["labo de cette classe", "bouton «\xa0Lancer les contrôles\xa0»"]),
+    ],
+)
+def test_no_report_before_the_first_check(desk: Desk, place: str, kind: str, said: list[str]) -> None:
+    answer = client(desk, "durand").get(f"/{place}/report?format={kind}")
+    assert answer.status_code == 409, "nothing is broken: it is too early"
+    assert [words for words in said if words not in answer.text] == []
+    assert [line for line in desk.office.records.lines() if line.what == "report"] == [], "none was given out"
 
 
 def test_the_lab_page_shows_its_machines_as_links_and_rows(desk: Desk) -> None:
