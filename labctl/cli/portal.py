@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shlex
 import signal
 import socket
 import subprocess
@@ -65,6 +66,7 @@ def portal(
     own = certificate and key and read_certificate(certificate, key)
     found = own or ensure_certificate(home, tuple(dict.fromkeys([*host_names(), *names])))
     lent = lend_to(found, home, web.pw_uid, web.pw_gid) if os.geteuid() == 0 else found
+    require_way(web, lent.chain.parent, (home / SOCKET).parent)
     os.environ["LABCTL_PORTAL_SUSPEND_AFTER"] = str(suspend_after)  # for the worker, with the rest of ours
     programs = portal_programs(home, listener, lent, web, names)
     supervisor = Supervisor(programs, lambda said: click.echo(said, err=True))
@@ -137,18 +139,55 @@ def portal_programs(
     ]  # fmt: skip
 
 
+def require_way(web: pwd.struct_passwd, *folders: Path) -> None:
+    """Raise HostNotReady where the user of the web process cannot walk to a folder; the hint opens the whole way.
+
+    That user is asked, and not the mode bits: an access list may open or close a folder too.
+    """
+    way = list(dict.fromkeys(part for folder in folders for part in [*reversed(folder.parents), folder]))
+    look = 'for folder; do [ -x "$folder" ] || { printf %s "$folder"; exit 1; }; done'
+    done = subprocess.run(
+        ["/bin/sh", "-c", look, "sh", *map(str, way)],
+        cwd="/",
+        env={},
+        capture_output=True,
+        text=True,
+        check=False,
+        **as_user(web),
+    )  # type: ignore[call-overload]  # keywords by name
+    if done.returncode == 0:
+        return
+    closed = Path(done.stdout)
+    shut = [part for part in way if (part == closed or closed in part.parents) and not part.stat().st_mode & 0o001]
+    cure = f"sudo chmod o+x {shlex.join(map(str, shut))}"
+    if closed not in shut:  # closed to this user in another way: by its group or an access list
+        cure = f"sudo setfacl -m u:{web.pw_name}:x {shlex.quote(str(closed))}"
+    text = _('the user "{user}" of the web process cannot enter the folder "{folder}"')
+    raise HostNotReady(text.format(user=web.pw_name, folder=printable(str(closed))), hint=cure)
+
+
+def as_user(web: pwd.struct_passwd) -> dict[str, object]:
+    """Return the keywords that run a program as the user of the web process, where we are root and can."""
+    return {"user": web.pw_uid, "group": web.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+
+
 def find_python(web: pwd.struct_passwd) -> str:
     """Return an interpreter that the user of the web process may run, with our libraries. Raises HostNotReady.
 
     Ours may lie in root's home, where nobody else gets in; the system's of the same version does as well.
     """
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    own = {"user": web.pw_uid, "group": web.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
     for python in (sys.executable, f"/usr/bin/python{version}"):
         argv = [python, "-P", "-c", "import labctl.worker.client, labctl.portal"]
         try:
             done = subprocess.run(
-                argv, env={"PYTHONPATH": LIBRARIES}, cwd="/", capture_output=True, check=False, timeout=60, **own
+                argv,
+                env={"PYTHONPATH": LIBRARIES},
+                cwd="/",
+                capture_output=True,
+                check=False,
+                timeout=60,
+                **as_user(web),
             )  # type: ignore[call-overload]  # keywords by name
         except OSError:
             continue

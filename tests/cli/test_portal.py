@@ -1,10 +1,18 @@
 """The verb `portal` as people type it: accounts and their sheet, and a portal that is killed, mended and ended."""
 
 import os
+import pwd
 import re
+import shlex
+import shutil
 import signal
+import socket as socketlib
+import ssl
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -110,18 +118,85 @@ def worker_of(portal: subprocess.Popen[str]) -> int:
     return 0
 
 
-def test_a_portal_mends_its_worker_and_ends_with_everything(labctl: Installation, roster: Path) -> None:
-    codes = CODE.findall(run(labctl, "accounts", "--class", str(roster)).stdout)
-    home = labctl.home / "labctl"
-    socket = home / "portal" / "worker.sock"
+@pytest.fixture
+def outside() -> Iterator[Installation]:
+    """An installation below two folders that only we may enter; pytest's own are closed too, and must stay so."""
+    folder = Path(tempfile.mkdtemp(prefix="lctest-", dir="/var/tmp"))
+    (folder / "inner").mkdir(mode=0o700)
+    yield Installation(folder / "inner")
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def serving(labctl: Installation) -> Iterator["subprocess.Popen[str]"]:
+    """Serve a portal, from the line with its address on."""
     environment = {
-        **os.environ, "LABCTL_HOME": str(home), "LABCTL_URI": "test:///default", "LABCTL_LANG": "en",
+        **os.environ, "LABCTL_HOME": str(labctl.home / "labctl"), "LABCTL_URI": "test:///default", "LABCTL_LANG": "en",
         "PYTHONPATH": TREE,
     }  # fmt: skip
     command = [str(LABCTL), "portal", "--port", "0", "--host", "127.0.0.1"]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as portal:
+        try:
+            yield portal
+        finally:
+            portal.terminate()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root serves the web process as somebody else")
+def test_a_home_that_the_web_process_cannot_enter_is_told_with_its_cure(outside: Installation) -> None:
+    done = run(outside, "--port", "0", "--host", "127.0.0.1")
+    assert (done.returncode, done.stdout) == (7, "")
+    said = [line for line in done.stderr.splitlines() if line]
+    assert len(said) == 2, "one sentence and one command"
+    assert "of the web process cannot enter the folder" in said[0]
+    assert f'"{outside.home.parent}"' in said[0]
+    cure = said[1].partition("sudo ")[2]
+    assert shlex.split(cure) == ["chmod", "o+x", str(outside.home.parent), str(outside.home)]
+    subprocess.run(shlex.split(cure), check=True)
+    with serving(outside) as portal:
+        assert portal.stdout
+        address = re.fullmatch(r"https://[^/]+:(\d+)/\n", portal.stdout.readline())
+        assert address
+        socket = outside.home / "labctl" / "portal" / "worker.sock"
+        wait_until(lambda: answers(socket))
+        wait_until(lambda: web_answers(int(address[1])))
+        portal.terminate()
+        assert "again" not in portal.communicate(timeout=60)[1], "nothing had to be started a second time"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root serves the web process as somebody else")
+def test_a_folder_that_only_its_group_is_kept_out_of_is_told_too(outside: Installation) -> None:
+    nobody = pwd.getpwnam("nobody")
+    os.chown(outside.home, 0, nobody.pw_gid)
+    outside.home.chmod(0o701)
+    outside.home.parent.chmod(0o711)
+    done = run(outside, "--port", "0", "--host", "127.0.0.1", "--user", "nobody")
+    assert done.returncode == 7
+    assert f"sudo setfacl -m u:nobody:x {outside.home}" in done.stderr
+
+
+def web_answers(port: int) -> bool:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with socketlib.create_connection(("127.0.0.1", port), 5) as plain, context.wrap_socket(plain) as safe:
+            safe.sendall(b"GET /login HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            return safe.recv(64).startswith(b"HTTP/1.1 200")
+    except OSError:
+        return False
+
+
+def test_a_portal_mends_its_worker_and_ends_with_everything(outside: Installation) -> None:
+    for folder in (outside.home.parent, outside.home):
+        folder.chmod(0o711)
+    roster = outside.home / "SISR 2.csv"
+    roster.write_text(ROSTER, encoding="utf-8")
+    codes = CODE.findall(run(outside, "accounts", "--class", str(roster)).stdout)
+    home = outside.home / "labctl"
+    socket = home / "portal" / "worker.sock"
+    with serving(outside) as portal:
         assert portal.stdout
         assert re.fullmatch(r"https://[^/]+:\d+/\n", portal.stdout.readline())
         wait_until(lambda: answers(socket))
