@@ -16,7 +16,7 @@ from labctl.store import now
 
 NAME_PATIENCE = 0.5  # seconds
 WAIT_STEP = 0.2  # seconds; flock(2) has no time-out of its own
-
+SUFFIX = ".lock"
 
 ACTOR: ContextVar[str] = ContextVar("ACTOR", default="")
 
@@ -36,12 +36,21 @@ def who() -> str:
     return ACTOR.get() or os.environ.get("SUDO_USER") or getpass.getuser()
 
 
+def locks_folder(home: Path) -> Path:
+    """Return where the lock files are."""
+    return home / "locks"
+
+
+def lock_file(home: Path, lab: str) -> Path:
+    """Return the lock file of a lab."""
+    return locks_folder(home) / f"{lab}{SUFFIX}"
+
+
 @contextmanager
 def hold_lab(home: Path, lab: str, verb: str, patience: float = 0.0) -> Iterator[None]:
     """Hold the lab for the length of the block. Raises Busy, naming the holder, after `patience` seconds."""
-    folder = home / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{lab}.lock"
+    path = lock_file(home, lab)
+    path.parent.mkdir(parents=True, exist_ok=True)
     # The file stays: removing a lock file lets two processes lock two different files of one name.
     with path.open("a+", encoding="utf-8") as stream:
         acquire(stream.fileno(), path, lab, patience)
@@ -94,9 +103,8 @@ def read_holder(path: Path) -> dict[str, object]:
 
 def is_held(home: Path, lab: str) -> bool:
     """Return whether a run holds the lab now."""
-    path = home / "locks" / f"{lab}.lock"
     try:
-        with path.open("r", encoding="utf-8") as stream:
+        with lock_file(home, lab).open("r", encoding="utf-8") as stream:
             fcntl.flock(stream.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

@@ -27,8 +27,9 @@ from labctl.worker.jobs import Job, Jobs, Wish
 from labctl.worker.library import Library
 from labctl.worker.records import Line, Records, now
 from labctl.worker.requests import ConsoleTicket, OpenConsole
+from labctl.worker.runs import Runs
 from labctl.worker.values import JobState, Role
-from labctl.worker.watch import Watch, state_of
+from labctl.worker.watch import LONGEST_LOOK, Watch, state_of
 
 SELF = "labctl"  # who does what nobody asked for
 VISIT_STEP = 60.0  # seconds between two notes that a lab is used
@@ -77,7 +78,10 @@ class ConsoleRoom(Protocol):
 
 
 class Office:
-    """What the handlers of requests work with. `consoles` is None where there are none, as in some tests."""
+    """What the handlers of requests work with. `consoles` is None where there are none, as in some tests.
+
+    `longest_look` is after how many seconds libvirt counts as hanging.
+    """
 
     def __init__(
         self,
@@ -85,13 +89,16 @@ class Office:
         pace: Callable[[Path], Pace],
         consoles: ConsoleRoom | None = None,
         suspend_after: timedelta | None = None,
+        *,
+        longest_look: float = LONGEST_LOOK,
     ) -> None:
         self.place = place
         self.records = Records(place.home)
         self.accounts = Accounts(self.records, lambda: read_directory(place.home))
         self.hub = Hub()
         self.library = Library(place)
-        self.watch = Watch(place, self.lab_changed)
+        self.watch = Watch(place, self.lab_changed, longest_look)
+        self.runs = Runs(place.home, self.run_changed)
         self.jobs = Jobs(self.records, acts_of(place, pace), self.job_changed)
         self.consoles = consoles
         self.idling = Idling(self.records, suspend_after)
@@ -101,6 +108,7 @@ class Office:
     def open(self) -> None:
         """Begin to watch, and take up the jobs that a crash left."""
         self.watch.start()
+        self.runs.start()
         for job in self.jobs.resume():
             self.note(Line(SELF, f"{job.wish.verb} taken up again", lab=job.wish.lab, owner=job.wish.owner))
         if self.idling.after is not None:
@@ -111,6 +119,7 @@ class Office:
         self.idling.stopping.set()
         self.hub.close()
         self.jobs.stop(patience)
+        self.runs.stop()
         self.watch.stop()
 
     def caller(self, session: SessionRow, address: str, language: str) -> Caller:
@@ -228,6 +237,14 @@ class Office:
 
                 self.hub.publish(node_event, about.name, about.owner)
         self.hub.publish(lab_event, about.name, about.owner)
+
+    def run_changed(self, lab: str) -> None:
+        """Tell the listeners that a run of a command line took or gave back a lab, and look at it; ours are told of."""
+        if any(job.state is JobState.RUNNING for job in self.jobs.open_jobs(lab)):
+            return
+        self.watch.look_at(lab)
+        if status := self.watch.find(lab):
+            self.lab_changed(status, status)
 
     def job_changed(self, job: Job) -> None:
         """Tell the listeners how far a job is; one that begins may end consoles, one that ends changes its lab."""

@@ -31,8 +31,12 @@ SHOWS_IT_RUNS = frozenset({NodeState.READY, NodeState.PAUSED})
 class Watch:
     """Knows how all labs are. `changed` is called, from its own thread, with what a lab was and what it is now."""
 
-    def __init__(self, place: Workplace, changed: Callable[[LabStatus | None, LabStatus | None], None]) -> None:
+    def __init__(
+        self, place: Workplace, changed: Callable[[LabStatus | None, LabStatus | None], None],
+        longest_look: float = LONGEST_LOOK,
+    ) -> None:  # fmt: skip
         self._place = place
+        self._longest_look = longest_look
         self._changed = changed
         self._labs: Mapping[str, LabStatus] = {}
         self._bell = threading.Condition()
@@ -88,7 +92,7 @@ class Watch:
     def trouble(self) -> str:
         """Return why the states may be old, "" where they are not."""
         since = self._looking_since
-        if since is not None and time.monotonic() - since > LONGEST_LOOK:
+        if since is not None and time.monotonic() - since > self._longest_look:
             text = _("libvirt has not answered for {seconds:.0f} s; what is shown may be old")
             return text.format(seconds=time.monotonic() - since)
         return self._trouble

@@ -111,15 +111,12 @@ class Hanging(Machines):
         return super().observe(start)
 
 
-def test_a_libvirt_that_hangs_leaves_pages_and_says_so(  # F-11
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("labctl.worker.watch.LONGEST_LOOK", 0.5)
+def test_a_libvirt_that_hangs_leaves_pages_and_says_so(tmp_path: Path) -> None:  # F-11
     world = World()
     place = make_place(tmp_path, world)
     make_labs(place, "alice")
     machines = Hanging(world, Fault())
-    office = Office(replace(place, machines=machines), pace)
+    office = Office(replace(place, machines=machines), pace, longest_look=0.5)
     server = Server(office, tmp_path / "worker.sock", {os.geteuid()})
     threading.Thread(target=server.serve, daemon=True).start()
     office.open()
