@@ -13,7 +13,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from labctl.language import _
 from labctl.portal.failures import unknown_page
 from labctl.portal.guard import POLICY
-from labctl.portal.relay import Relay, Why
+from labctl.portal.relay import Relay, Silence, Why
 from labctl.portal.visit import Visit, page, session_token, signed, worker_of
 from labctl.worker.client import OpenedConsole
 from labctl.worker.requests import AskLab, ConsoleTicket, OpenConsole
@@ -26,12 +26,17 @@ UNWANTED = 1008  # RFC 6455: the connection breaks a rule of ours
 PLACE = "/labs/{lab}/machines/{node}/console"
 
 
-def routes() -> list[BaseRoute]:
-    """Return the addresses of consoles."""
+def routes(silence: Silence | None = None) -> list[BaseRoute]:
+    """Return the addresses of consoles; `silence` is when a page counts as gone."""
+    patience = silence or Silence()
+
+    async def serve(websocket: WebSocket) -> None:
+        await serve_console(websocket, patience)
+
     return [
         Route(PLACE, page(show_console), methods=["GET"]),
         Route(f"{PLACE}/ticket", page(give_ticket), methods=["POST"]),
-        WebSocketRoute(f"{PLACE}/socket", serve_console),
+        WebSocketRoute(f"{PLACE}/socket", serve),
     ]
 
 
@@ -80,7 +85,7 @@ async def give_ticket(visit: Visit) -> Response:
     return JSONResponse({"ticket": ticket.ticket, "seconds": ticket.seconds})
 
 
-async def serve_console(websocket: WebSocket) -> None:
+async def serve_console(websocket: WebSocket, silence: Silence) -> None:
     """Open the console of a ticket and join it to the websocket; the guard has looked at where it comes from."""
     offered = websocket.scope["subprotocols"]
     ticket = next((word.removeprefix(TICKET) for word in offered if word.startswith(TICKET)), "")
@@ -101,10 +106,10 @@ async def serve_console(websocket: WebSocket) -> None:
         return
     await websocket.accept(PROTOCOL)
     with suppress(WebSocketDisconnect, RuntimeError):  # the page left
-        await join_console(websocket, request)
+        await join_console(websocket, request, silence)
 
 
-async def join_console(websocket: WebSocket, request: OpenConsole) -> None:
+async def join_console(websocket: WebSocket, request: OpenConsole, silence: Silence) -> None:
     """Open a console, join it, and tell the page how it ended."""
     try:
         opened = await open_console(websocket, request)
@@ -114,7 +119,7 @@ async def join_console(websocket: WebSocket, request: OpenConsole) -> None:
     try:
         about = {"node": opened.about.node, "mode": opened.about.mode.value, "look": opened.about.view_only}
         await websocket.send_text(json.dumps({"open": about}))
-        why = await Relay(websocket, opened).run()
+        why = await Relay(websocket, opened, silence).run()
     finally:
         opened.close()
     if why is not Why.LEFT:

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -17,8 +18,6 @@ from labctl.worker.values import ConsoleMode
 
 CHUNK = 64 << 10  # bytes read from a console at once; all that is kept of a picture
 LONGEST_LINE = 64 << 10  # bytes; the worker names all who look at a machine
-PULSE = 15.0  # seconds between two questions whether the page is there
-SILENCE = 45.0  # seconds without any word from the page
 SENT_WITHIN = 30.0  # seconds in which a browser must take a chunk
 TYPED_WITHIN = 10.0  # seconds in which a machine must take what was typed: one that is paused takes nothing
 TOLD_WITHIN = 1.0  # seconds in which the worker says why a console ended
@@ -47,12 +46,21 @@ class FromPage(BaseModel):
     pong: int = 0
 
 
+@dataclass(frozen=True)
+class Silence:
+    """How long a page may say nothing, and how often it is asked whether it is there, in seconds."""
+
+    longest: float = 45.0
+    pulse: float = 15.0
+
+
 class Relay:
     """One console of one page. Nothing is kept but one chunk each way: whoever is slow slows the other side down."""
 
-    def __init__(self, websocket: WebSocket, opened: OpenedConsole) -> None:
+    def __init__(self, websocket: WebSocket, opened: OpenedConsole, silence: Silence) -> None:
         self._websocket = websocket
         self._opened = opened
+        self._silence = silence
         self._loop = asyncio.get_running_loop()
         self._heard = time.monotonic()
         for side in (opened.stream, opened.control):
@@ -149,7 +157,7 @@ class Relay:
 
     async def _ask(self) -> Why:
         """Find a page that is gone without a word: a laptop that was closed, a cable that was pulled (F-36)."""
-        while time.monotonic() - self._heard < SILENCE:
-            await asyncio.sleep(PULSE)
+        while time.monotonic() - self._heard < self._silence.longest:
+            await asyncio.sleep(self._silence.pulse)
             await self._websocket.send_text('{"ping": 1}')
         return Why.LEFT

@@ -9,7 +9,7 @@ from labctl.worker.console_doors import Doors
 from labctl.worker.consoles import Consoles
 from labctl.worker.office import Caller
 from labctl.worker.requests import ConsoleTicket, OpenConsole
-from labctl.worker.tickets import LIFETIME, Grant, Holder
+from labctl.worker.tickets import LIFETIME, Grant, Holder, Tickets
 from labctl.worker.values import Refusal
 from labctl.worker.wire import NotDone, encode_answer
 
@@ -17,8 +17,8 @@ from labctl.worker.wire import NotDone, encode_answer
 class Room:
     """The consoles of one worker. Whether somebody may was decided before each call, but by `still`."""
 
-    def __init__(self, doors: Doors) -> None:
-        self._consoles = Consoles(doors)
+    def __init__(self, doors: Doors, tickets: Tickets | None = None) -> None:
+        self._consoles = Consoles(doors, tickets)
 
     def ticket(self, caller: Caller, request: ConsoleTicket) -> Ticket:
         """Return a ticket. Raises NotDone."""

@@ -17,7 +17,7 @@ from labctl.language import _
 from labctl.worker.answers import ConsoleOpened
 from labctl.worker.console_doors import Doors, Shell
 from labctl.worker.screen import WatchedScreen
-from labctl.worker.terminal import Terminal, Watcher
+from labctl.worker.terminal import PATIENCE, Terminal, Watcher
 from labctl.worker.tickets import Grant, Holder, Tickets
 from labctl.worker.values import ConsoleMode, Refusal
 from labctl.worker.wire import NotDone
@@ -160,9 +160,10 @@ class Seat:
 class Consoles:
     """All open consoles and unused tickets. Any thread may call; whether somebody may was decided before."""
 
-    def __init__(self, doors: Doors, tickets: Tickets | None = None) -> None:
+    def __init__(self, doors: Doors, tickets: Tickets | None = None, patience: float = PATIENCE) -> None:
         self._doors = doors
-        self._tickets = tickets or Tickets()
+        self._patience = patience
+        self._tickets = Tickets() if tickets is None else tickets  # an empty one is falsy
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._turns: dict[tuple[str, str], threading.Lock] = {}  # one opens a machine's terminal at a time
@@ -260,7 +261,7 @@ class Consoles:
                 stream = self._doors.open_serial(lab, node, force=grant.take_over)
             except Busy as exc:
                 raise NotDone(Refusal.NOT_NOW, exc.message) from exc
-            self._found(opened, lambda ended: Terminal(stream, ended), lambda _columns, _rows: None)
+            self._found(opened, lambda ended: Terminal(stream, ended, self._patience), lambda _columns, _rows: None)
 
     def _open_shell(self, opened: Opened) -> None:
         """Open a shell; somebody who only looks joins the newest that is open."""
@@ -273,7 +274,7 @@ class Consoles:
                     raise NotDone(Refusal.NOT_NOW, text.format(node=node))
                 return
         shell: Shell = self._doors.open_shell(lab, node)
-        self._found(opened, lambda ended: Terminal(shell, ended), shell.resize)
+        self._found(opened, lambda ended: Terminal(shell, ended, self._patience), shell.resize)
 
     def _turn(self, lab: str, node: str) -> threading.Lock:
         with self._lock:

@@ -78,11 +78,13 @@ class Jobs:
     """Does stored jobs in threads. `acts` does one by its verb, `changed` is told of every change, from any thread."""
 
     def __init__(
-        self, records: Records, acts: Mapping[str, "Callable[[Job, Teller], None]"], changed: Callable[[Job], None]
-    ) -> None:
+        self, records: Records, acts: Mapping[str, "Callable[[Job, Teller], None]"], changed: Callable[[Job], None],
+        longest_queue: int = LONGEST_QUEUE,
+    ) -> None:  # fmt: skip
         self._records = records
         self._acts = acts
         self._changed = changed
+        self._longest_queue = longest_queue
         self._lock = threading.Lock()
         self._open: dict[int, Job] = {}  # in order; what waits and what runs, as far as it is
         self._stopping = False
@@ -112,7 +114,7 @@ class Jobs:
             for job in self._open.values():
                 if job.state is JobState.WAITING and same_as(job.wish) == same:
                     return job, False
-            if len(self._open) >= LONGEST_QUEUE:
+            if len(self._open) >= self._longest_queue:
                 raise LabctlError(_("too much is waiting to be done; try again later"))
             job = Job(self._insert(wish, details), now(), wish, JobState.WAITING, 0)
             self._open[job.id] = job

@@ -73,13 +73,16 @@ def hear(machines: Hypervisor, office: Office, stopping: threading.Event) -> Non
     listening.close()
 
 
-def run(environment: Mapping[str, str]) -> None:
-    """Serve until SIGTERM or SIGINT. Raises LabctlError where this installation cannot be served."""
+def run(environment: Mapping[str, str], take_over: float = TAKE_OVER) -> None:
+    """Serve until SIGTERM or SIGINT. Raises LabctlError where this installation cannot be served.
+
+    `take_over` is for how many seconds a worker of the same home may go on.
+    """
     stopping = threading.Event()
     with Hypervisor(environment.get("LABCTL_URI", DEFAULT_URI), connections=6) as machines:
         place = Workplace.open(machines, environment)
         alone = ExitStack()
-        alone.enter_context(hold_lab(place.home, ALONE, "portal", TAKE_OVER))
+        alone.enter_context(hold_lab(place.home, ALONE, "portal", take_over))
         warn = LOG.warning
         pace = Accelerators(place.home, lambda reason: warn("machines are emulated: %s", reason))
         office = Office(place, pace, Room(LabDoors(place, machines)), suspend_after(environment))
@@ -95,13 +98,13 @@ def run(environment: Mapping[str, str]) -> None:
         alone.close()
 
 
-def main() -> None:
+def main(take_over: float = TAKE_OVER) -> None:
     """Run the worker; always ends the process, whatever hangs in libvirt."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="labctl worker: %(message)s")
     logging.getLogger("paramiko").setLevel(logging.ERROR)
     code: int = ExitCode.DONE
     try:
-        run(os.environ)
+        run(os.environ, take_over)
     except LabctlError as exc:
         LOG.error("%s", exc.message)  # noqa: TRY400  a sentence for people, who can do nothing with its stack
         code = exc.exit_code

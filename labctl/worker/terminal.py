@@ -100,12 +100,14 @@ class Watcher:
 class Terminal:
     """Shares one stream until it ends or the last one leaves, in a thread of its own.
 
-    `ended` is called at the end, with True where the machine ended it.
+    `ended` is called at the end, with True where the machine ended it. `patience` is for how many seconds one who
+    does not read may hold the others up.
     """
 
-    def __init__(self, stream: Stream, ended: Callable[[bool], None]) -> None:
+    def __init__(self, stream: Stream, ended: Callable[[bool], None], patience: float = PATIENCE) -> None:
         self._stream = stream
         self._ended = ended
+        self._patience = patience
         self._lock = threading.Lock()
         self._watchers: list[Watcher] = []
         self._history = bytearray()
@@ -216,7 +218,7 @@ class Terminal:
         """Forget who has left, and let go who has not read for too long."""
         now = time.monotonic()
         for watcher in list(self._watchers):
-            slow = bool(watcher.stuck_since) and now - watcher.stuck_since > PATIENCE
+            slow = bool(watcher.stuck_since) and now - watcher.stuck_since > self._patience
             if slow or watcher.left:
                 watcher.close()
             if watcher.fileno() < 0:

@@ -17,6 +17,7 @@ from websockets.typing import Origin, Subprotocol
 
 from labctl.portal import consoles
 from labctl.portal.app import create_app
+from labctl.portal.relay import Silence
 from labctl.portal.server import Server, make_config
 from labctl.portal.settings import Settings
 from labctl.worker.client import Client, Worker
@@ -30,10 +31,10 @@ SECONDS = 20.0
 
 
 @contextmanager
-def serving(worker: Worker) -> Iterator[str]:
-    """Serve the portal of a worker at the address that is given."""
+def serving(worker: Worker, *, silence: Silence | None = None) -> Iterator[str]:
+    """Serve the portal of a worker at the address that is given; `silence` is when a page counts as gone."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = Server(make_config(create_app(worker, Settings(secure=False), consoles.routes()), {}))
+        server = Server(make_config(create_app(worker, Settings(secure=False), consoles.routes(silence)), {}))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
         thread.start()
         try:

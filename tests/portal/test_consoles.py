@@ -3,14 +3,16 @@
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from labctl.portal import relay
+from labctl.portal.relay import Silence
+from labctl.worker.client import Client
 from labctl.worker.values import ConsoleMode
-from tests.portal.serving import NODE, Browser, Portal, open_portal
+from tests.portal.serving import NODE, Browser, Portal, open_portal, serving
 from tests.worker.machines import HEIGHT, KEY, WIDTH
 from tests.worker.offices import ALICE, BOB, wait_for
 
@@ -152,15 +154,13 @@ def test_the_worker_goes_and_the_page_is_told(portal: Portal, alice: Browser) ->
         assert alice.notice(way, "end") == {"end": "ended", "said": "The machine has closed this console."}
 
 
-def test_a_page_that_says_nothing_any_more_is_let_go(
-    portal: Portal, alice: Browser, monkeypatch: pytest.MonkeyPatch
-) -> None:  # F-36
-    monkeypatch.setattr(relay, "PULSE", 0.1)
-    monkeypatch.setattr(relay, "SILENCE", 0.5)
-    with alice.connect("text") as way:
-        alice.sees(way, b"#")
-        assert alice.notice(way, "ping")
-        wait_for(lambda: viewers(portal) == 0)
+def test_a_page_that_says_nothing_any_more_is_let_go(portal: Portal) -> None:  # F-36
+    with serving(Client(portal.desk.client.path), silence=Silence(longest=0.5, pulse=0.1)) as address:
+        alice = replace(portal.browser("alice"), address=address)
+        with alice.connect("text") as way:
+            alice.sees(way, b"#")
+            assert alice.notice(way, "ping")
+            wait_for(lambda: viewers(portal) == 0)
 
 
 def test_a_half_open_websocket_holds_nothing(portal: Portal, alice: Browser) -> None:  # F-36

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from labctl.errors import LabctlError
-from labctl.worker import terminal
 from labctl.worker.answers import ConsoleOpened
 from labctl.worker.consoles import MOST_OF_ONE, Consoles, Opened
+from labctl.worker.terminal import PATIENCE
 from labctl.worker.tickets import Grant, Holder
 from labctl.worker.values import ConsoleMode, Refusal
 from labctl.worker.wire import NotDone
@@ -77,9 +77,9 @@ class Page:
 class School:
     """A worker's consoles, and those who open them."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = PATIENCE) -> None:
         self.machines = Machines()
-        self.consoles = Consoles(self.machines)
+        self.consoles = Consoles(self.machines, patience=patience)
         self.pages: list[Page] = []
         self.threads: list[threading.Thread] = []
         self.allowed = True
@@ -273,15 +273,14 @@ def test_nonsense_about_a_console_ends_it(school: School, line: bytes) -> None:
     assert page.ended()
 
 
-def test_one_who_does_not_read_holds_the_others_up_for_a_while_only(
-    school: School, monkeypatch: pytest.MonkeyPatch
-) -> None:  # F-36
-    monkeypatch.setattr(terminal, "PATIENCE", 0.3)
+def test_one_who_does_not_read_holds_the_others_up_for_a_while_only() -> None:  # F-36
+    school = School(patience=0.3)
     reader = school.open("ada")
     sleeper = school.open("leo")
     reader.stream.sendall(b"yes 0123456789abcdef | head -c 3000000; echo; echo $((6*7))\n")
     assert reader.sees(b"\r\n42\r\n")
     assert sleeper.told("end")["why"] == "slow"
+    school.close()
 
 
 def test_a_machine_that_takes_no_keys_goes_on_showing(school: School) -> None:

@@ -209,9 +209,8 @@ def test_stopping_on_purpose_does_not_count_as_a_crash(tmp_path: Path) -> None:
     go.set()
 
 
-def test_the_queue_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("labctl.worker.jobs.LONGEST_QUEUE", 5)
-    jobs = jobs_with(tmp_path, nothing)
+def test_the_queue_has_an_end(tmp_path: Path) -> None:
+    jobs = Jobs(Records(tmp_path), dict.fromkeys(CLASS_OF, nothing), lambda _job: None, longest_queue=5)
     jobs.stop(0)
     for number in range(5):
         jobs.add(wish(lab=f"dmz-s{number}"))

@@ -88,7 +88,7 @@ def test_a_worker_that_is_killed_leaves_nothing_that_stops_the_next(tmp_path: Pa
 
 
 def test_a_second_worker_of_one_home_is_refused(tmp_path: Path) -> None:
-    quick = [sys.executable, "-P", "-c", "import labctl.worker.main as m; m.TAKE_OVER = 0.5; m.main()"]
+    quick = [sys.executable, "-P", "-c", "from labctl.worker.main import main; main(0.5)"]
     with subprocess.Popen(WORKER, env=environment(tmp_path)) as first:
         wait_for(lambda: answers(tmp_path))
         second = subprocess.run(
