@@ -34,8 +34,10 @@ class Server(uvicorn.Server):
 
 
 def given_socket(environment: Mapping[str, str]) -> socket.socket:
-    """Return the listening socket that the process was started with."""
-    passed = environment.get("LABCTL_PORTAL_FD") or (str(FIRST_PASSED) if environment.get("LISTEN_FDS") else "")
+    """Return the listening socket that the process was started with, by `labctl portal` or by systemd."""
+    # A parent's LISTEN_FDS may be left over: LISTEN_PID says whom they are for.
+    activated = environment.get("LISTEN_FDS") and environment.get("LISTEN_PID") == str(os.getpid())
+    passed = environment.get("LABCTL_PORTAL_FD") or (str(FIRST_PASSED) if activated else "")
     if not passed.isdecimal():
         raise SystemExit("LABCTL_PORTAL_FD is not set: start the portal with `labctl portal`")
     return socket.socket(fileno=int(passed))
