@@ -1,7 +1,10 @@
 """Stands before every page: refuses foreign hosts and origins and large bodies, sets the headers that protect."""
 
 import asyncio
+import logging
 import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -32,7 +35,28 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
     "Cache-Control": "no-store",
 }
+EVERY = 10.0  # seconds between two lines about what was refused here: a flood must not fill a disk
+LOG = logging.getLogger("labctl.portal")
 COOKIE = re.compile(rf"(?:^|;)\s*{LANGUAGE_COOKIE}=(\w+)")
+
+
+@dataclass
+class Refusals:
+    """Tells, now and then, how many requests were refused before they reached the worker, whose log has the others."""
+
+    clock: Callable[[], float] = time.monotonic
+    told: float = -EVERY
+    count: int = 0
+
+    def note(self, scope: Scope, refused: NotDone) -> None:
+        """Note one."""
+        self.count += 1
+        at = self.clock()
+        if at - self.told < EVERY:
+            return
+        address, *_port = scope.get("client") or ("?",)
+        LOG.warning("refused: %s, the last one %s, from %s", self.count, refused.refusal, address)
+        self.told, self.count = at, 0
 
 
 @dataclass(frozen=True)
@@ -45,6 +69,7 @@ class Guard:
     app: ASGIApp
     settings: Settings
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    refusals: Refusals = field(default_factory=Refusals)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request or a websocket."""
@@ -54,6 +79,8 @@ class Guard:
         headers = Headers(scope=scope)
         with speaking(preferred_language(headers)):
             refused = self.why_refused(scope, headers)
+            if refused:
+                self.refusals.note(scope, refused)
             if scope["type"] == "websocket":
                 if refused:
                     await send({"type": "websocket.close", "code": 1008})
@@ -65,7 +92,8 @@ class Guard:
     async def answer(self, scope: Scope, receive: Receive, send: Send, refused: NotDone | None) -> None:
         """Answer a request, with the page of an error where it is refused."""
         if refused is None:
-            await self.app(scope, Body(receive).receive, send)
+            body = Body(receive, lambda error: self.refusals.note(scope, error))
+            await self.app(scope, body.receive, send)
         else:
             await failure_page(refused)(scope, receive, send)
 
@@ -109,8 +137,9 @@ class Guard:
 class Body:
     """What comes of a body, no more than may come."""
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, refused: Callable[[NotDone], None]) -> None:
         self.source = receive
+        self.refused = refused
         self.read = 0
 
     async def receive(self) -> Message:
@@ -118,7 +147,9 @@ class Body:
         message = await self.source()
         self.read += len(message.get("body", b""))
         if self.read > LARGEST_BODY:
-            raise too_large()
+            error = too_large()
+            self.refused(error)
+            raise error
         return message
 
 

@@ -24,7 +24,7 @@ LOOKS = frozenset({
     "whoami", "messages", "my_labs", "lab", "statement", "drawing", "jobs", "feedback", "classes", "board", "forecast",
     "log", "grid", "accounts", "subscribe",
 })  # fmt: skip
-NO_LAB = N_("there is no such lab")
+NO_LAB, NO_CLASS = N_("there is no such lab"), N_("there is no such class")
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,15 @@ class Gate:
     office: Office
     looks: Buckets = field(default_factory=lambda: Buckets(rate=40, burst=400))
     acts: Buckets = field(default_factory=lambda: Buckets(rate=2, burst=60))
+    strangers: Buckets = field(default_factory=lambda: Buckets(rate=0.1, burst=10))
 
     def identify(self, request: Ask[Any], kind: str) -> Caller:
         """Return who asks. Raises NotDone without a session, or with one that must choose a password first."""
         session = self.office.accounts.find_session(request.token)
         if session is None:
+            if request.token and self.strangers.take(request.address):
+                line = Line("?", kind, detail=Refusal.LOGIN_NEEDED, address=request.address, refused=True)
+                self.office.note(line)
             raise NotDone(Refusal.LOGIN_NEEDED, _("your session has ended: log in again"))
         if session.must_choose and kind not in BEFORE_PASSWORD:
             raise NotDone(Refusal.PASSWORD_TO_CHOOSE, _("choose a password of your own first"))
@@ -85,7 +89,7 @@ class Gate:
         relation = relate_class(caller.role, caller.classes, class_name)
         self.refuse(caller, verb, decide(verb, caller.role, relation), detail=class_name)
         if class_name not in self.office.accounts.classes():
-            raise NotDone(Refusal.UNKNOWN, _("there is no such class"))
+            self.refuse(caller, verb, Verdict(Refusal.UNKNOWN, NO_CLASS), detail=class_name)
 
     def require_person(self, caller: Caller, verb: str, name: str) -> None:
         """Return where somebody may do something with the account of a student, or an admin with any."""
@@ -97,15 +101,20 @@ class Gate:
 
     def refuse(self, caller: Caller, verb: str, verdict: Verdict | None, lab: str = "", detail: str = "") -> None:
         """Raise NotDone for a verdict, and write it into the log."""
-        if verdict is None:
+        if verdict is not None:
+            self.note_refusal(caller, verb, verdict.refusal, lab, detail)
+            raise NotDone(verdict.refusal, verdict.tell())
+
+    def note_refusal(self, caller: Caller, verb: str, refusal: Refusal, lab: str = "", detail: str = "") -> None:
+        """Write into the log that somebody was refused something. A look that comes too early is no such thing."""
+        if refusal is Refusal.NOT_NOW and verb in LOOKS:
             return
         line = Line(
-            caller.name, verb, lab=lab, owner=caller.name, detail=" ".join(filter(None, [detail, verdict.refusal])),
+            caller.name, verb, lab=lab, owner=caller.name, detail=" ".join(filter(None, [detail, refusal])),
             address=caller.address, refused=True,
         )  # fmt: skip
         if self.acts.take(caller.name):
             self.office.note(line)
-        raise NotDone(verdict.refusal, verdict.tell())
 
 
 def owner_of_unknown(lab: str, caller: Caller) -> str:

@@ -9,8 +9,8 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -139,10 +139,22 @@ class Server:
             self._stream(connection, caller, request)
             return False
         if isinstance(request, OpenConsole):
-            self._open_console(connection, caller, request)
+            with self._noting(caller, request, kind):
+                self._open_console(connection, caller, request)
             return False
-        connection.sendall(encode_answer(self.handlers[kind](caller, request)))
+        with self._noting(caller, request, kind):
+            answer = self.handlers[kind](caller, request)
+        connection.sendall(encode_answer(answer))
         return True
+
+    @contextmanager
+    def _noting(self, caller: Caller, request: Ask[Any], kind: str) -> Iterator[None]:
+        """Write into the log what the block refuses: the gate knows who may, not what there is."""
+        try:
+            yield
+        except LabctlError as exc:
+            self.gate.note_refusal(caller, kind, explain(exc).refusal, getattr(request, "lab", None) or "")
+            raise
 
     def _stream(self, connection: socket.socket, caller: Caller, request: Subscribe) -> None:
         """Send events until the session ends, the other side leaves or lags behind."""
