@@ -48,6 +48,9 @@ class Directory:
         try:
             with self.connect() as connection:
                 code = exchange(connection, 2, BIND, request, BIND_ANSWER)
+        except ssl.SSLCertVerificationError as exc:
+            text = _("the directory of the school does not prove who it is ({reason}): no password was sent to it")
+            raise HostNotReady(text.format(reason=exc.verify_message)) from exc
         except (OSError, ValueError) as exc:
             raise HostNotReady(_("the directory of the school does not answer; try again later")) from exc
         if code not in {SUCCESS, INVALID_CREDENTIALS}:
