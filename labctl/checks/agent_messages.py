@@ -22,13 +22,18 @@ def secure(authority: Any) -> Any:
 
 
 def trouble(exc: Exception) -> dict[str, Any]:
-    """Return an error of a connection. Code 1: not reached; 2: unknown name; 3: TLS or the certificate."""
+    """Return an error of a connection. Code 1: not reached; 2: unknown name; 3: TLS or the certificate.
+
+    A server that took the connection and is then too slow for the handshake has shown nothing.
+    """
     import ssl
 
     if isinstance(exc, socket.gaierror):
         return {"code": 2, "err": str(exc)}
     if isinstance(exc, ssl.SSLCertVerificationError):
         return {"code": 3, "err": exc.verify_message or str(exc)}
+    if isinstance(exc, socket.timeout) and "operation timed out" in str(exc):  # of the handshake; see _ssl.c
+        return {"error": "timeout"}
     return {"code": 3 if isinstance(exc, ssl.SSLError) else 1, "err": str(exc) or type(exc).__name__}
 
 
@@ -52,8 +57,10 @@ def smtp(task: dict[str, Any]) -> dict[str, Any]:
             server.close()
     except smtplib.SMTPResponseException as exc:
         return refusal(exc.smtp_code, exc.smtp_error)
+    except smtplib.SMTPServerDisconnected as exc:  # said also where it took the connection and then kept silent
+        return {"error": "timeout"} if isinstance(exc.__context__, socket.timeout) else {"code": 1, "err": str(exc)}
     except smtplib.SMTPException as exc:  # a command that the server does not offer, such as STARTTLS
-        return {"code": 4 if not isinstance(exc, smtplib.SMTPServerDisconnected) else 1, "err": str(exc)}
+        return {"code": 4, "err": str(exc)}
     except OSError as exc:
         return trouble(exc)
 

@@ -2,7 +2,7 @@
 
 from labctl.checks.kinds import KINDS
 from labctl.checks.lines import printable
-from labctl.checks.model import Outcome, Question, Reply, Result, Verdict
+from labctl.checks.model import TIMEOUT, Outcome, Question, Reply, Result, Verdict
 from labctl.language import _
 from labctl.topology.model import Check
 from labctl.topology.probes import HOST
@@ -12,7 +12,8 @@ SHOWN = 2000  # characters of output kept as evidence
 
 def decide(check: Check, question: Question, reply: Reply) -> Outcome:
     """Return the outcome of a check. A probe that says nothing decides nothing, for negative checks too."""
-    verdict = Verdict(None, explain_error(reply.error, check.origin)) if reply.error else judge(check, reply)
+    error = TIMEOUT if is_late(check, reply) else reply.error
+    verdict = Verdict(None, explain_error(error, check.origin)) if error else judge(check, reply)
     if verdict.success is None or (check.negative and not verdict.success and not verdict.proof):
         result = Result.UNKNOWN
     else:
@@ -21,9 +22,14 @@ def decide(check: Check, question: Question, reply: Reply) -> Outcome:
     return Outcome(check, result, printable(verdict.seen), question.command, output, reply.seconds)
 
 
+def is_late(check: Check, reply: Reply) -> bool:
+    """Return whether a probe was cut short by a clock, its program's own or the agent's: it may be asked again."""
+    return reply.error == TIMEOUT or (not reply.error and KINDS[type(check.probe)].late(reply))
+
+
 def explain_error(error: str, origin: str) -> str:
     """Return why there was no answer, in the reader's language where the agent's word is known."""
-    if error == "timeout":
+    if error == TIMEOUT:
         return _("the probe did not end in time")
     if error.startswith("not installed: "):
         on_host = _('the program "{program}" is not installed on the host')

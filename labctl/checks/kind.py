@@ -26,13 +26,19 @@ class Asked:
     then: Mapping[str, Task] = field(default_factory=dict)
 
 
+def never(_reply: Reply) -> bool:
+    """Return that a reply of a program that ended by itself is not late."""
+    return False
+
+
 @dataclass(frozen=True)
 class Kind(Generic[P]):
-    """One kind of probe."""
+    """One kind of probe. `late` tells of a reply whether the program itself gave up what had begun to answer."""
 
     probe: type[P]
     ask: Callable[[P], Asked]
     judge: Callable[[P, Reply], Verdict]
+    late: Callable[[Reply], bool] = never
 
 
 def program(*argv: str, command: str = "", **more: JsonValue) -> Asked:

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 from labctl.topology.model import Check
 
 Task = Mapping[str, JsonValue]  # what a node does, in the agent's format
+TIMEOUT = "timeout"  # the agent's word for what did not end in time
 
 
 class Result(StrEnum):

@@ -16,17 +16,20 @@ MARK = "labctl-status:"  # starts the line that curl adds after the page
 DIG_NO_REPLY = 9  # dig(1), RETURN CODES
 
 # curl(1), EXIT CODES: what each says about the flow. Others say nothing about it.
-CURL_BLOCKED = {7, 28}
+CURL_TIMEOUT = 28
+CURL_BLOCKED = {7, CURL_TIMEOUT}
 CURL_REACHED = {22, 35, 51, 52, 56, 58, 60, 83}
 
 DAY = 86400  # seconds
 
 
 def ask_http(probe: Http) -> Asked:
-    """The page and, on a line of its own below it, its status and where it redirects to."""
+    """The page and, on a line of its own below it, its status, how many connections were made, and its redirection."""
     return program(
         "curl", "--silent", "--show-error", "--noproxy", "*", "--connect-timeout", str(HANDSHAKE_TIMEOUT),
-        "--max-time", str(PROGRAM_TIMEOUT - 5), "--write-out", f"\n{MARK}%{{http_code}} %{{redirect_url}}", probe.url,
+        "--max-time", str(PROGRAM_TIMEOUT - 5),
+        "--write-out", f"\n{MARK}%{{http_code}} %{{num_connects}} %{{redirect_url}}",
+        probe.url,
     )  # fmt: skip
 
 
@@ -37,7 +40,7 @@ def judge_http(probe: Http, reply: Reply) -> Verdict:
         known = reply.code in CURL_BLOCKED | CURL_REACHED
         return Verdict(False if known else None, seen)
     page, _mark, line = reply.out.rpartition(MARK)
-    status, _space, location = line.strip().partition(" ")
+    status, _connections, location = (*line.strip().split(" ", 2), "", "")[:3]
     if status != str(probe.status):
         return Verdict(False, _("status {found} instead of {wanted}").format(found=status, wanted=probe.status))
     if probe.contains and probe.contains not in page:
@@ -45,6 +48,12 @@ def judge_http(probe: Http, reply: Reply) -> Verdict:
     if probe.redirect and location != probe.redirect:
         return Verdict(False, _('redirects to "{found}"').format(found=location))
     return Verdict(True, _("status {found}").format(found=status))
+
+
+def late_http(reply: Reply) -> bool:
+    """Return whether a server took the connection and was then too slow; one that takes none is blocked or dead."""
+    connections = reply.out.rpartition(MARK)[2].split()[1:2]
+    return reply.code == CURL_TIMEOUT and connections not in ([], ["0"])
 
 
 def ask_dns(probe: Dns) -> Asked:
@@ -178,7 +187,7 @@ def judge_snmp(probe: Snmp, reply: Reply) -> Verdict:
 
 
 KINDS: tuple[Kind[Any], ...] = (
-    Kind(Http, ask_http, judge_http),
+    Kind(Http, ask_http, judge_http, late_http),
     Kind(Dns, ask_dns, judge_dns),
     Kind(ZoneTransfer, ask_zone_transfer, judge_zone_transfer),
     Kind(Certificate, ask_certificate, judge_certificate),

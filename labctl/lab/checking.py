@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any, Protocol
 
-from labctl.checks.decide import decide
+from labctl.checks.decide import decide, is_late
 from labctl.checks.lines import printable
 from labctl.checks.model import Outcome, Question, Reply, Result
 from labctl.checks.questions import agent_program, ask
@@ -25,7 +25,6 @@ from labctl.topology.probes import HOST
 STEP = "check"
 ROUND_DEADLINE = 150  # seconds for all probes of one node; each probe has its own, shorter one
 PAUSE = 2.0  # seconds between two rounds of checks that may wait
-TIMEOUT = "timeout"  # the agent's word for what did not end in time
 
 
 class Prober(Protocol):
@@ -126,13 +125,13 @@ def check_node(
         questions = [ask(check, token, prober.address) for check in open_checks]
         replies = ask_afterwards(node, questions, prober.probe(node, questions), prober)
         # What a slow machine does not do in time beside all the rest, it may do after it.
-        crowded = any(reply.error != TIMEOUT for reply in replies)
+        late = [is_late(check, reply) for check, reply in zip(open_checks, replies, strict=True)]
         waiting = []
-        for check, question, reply in zip(open_checks, questions, replies, strict=True):
+        for number, (check, question, reply) in enumerate(zip(open_checks, questions, replies, strict=True)):
             outcome = decide(check, question, reply)
             settled[check.id] = outcome
             may_wait = outcome.result is not Result.PASSED and clock() - start + PAUSE < check.wait
-            if may_wait or (crowded and reply.error == TIMEOUT):
+            if may_wait or (late[number] and not all(late)):
                 waiting.append(check)
         open_checks = waiting
         if open_checks:

@@ -12,6 +12,7 @@ import pytest
 
 from labctl.checks.agent import SECRET_FILE
 from labctl.checks.model import Question, Reply, Result
+from labctl.checks.names import MARK
 from labctl.checks.questions import agent_program
 from labctl.lab.checking import run_checks
 from labctl.monitor import Silent
@@ -119,6 +120,31 @@ class Crowded:
 
     def address(self, node: str) -> str:
         return node
+
+
+class Late:
+    """A prober whose page comes too late in the first round."""
+
+    def __init__(self) -> None:
+        self.rounds: list[int] = []
+
+    def probe(self, _node: str, questions: Sequence[Question]) -> Sequence[Reply]:
+        self.rounds.append(len(questions))
+        late, page = Reply(28, f"\n{MARK}000 1 ", "curl: (28) SSL connection timeout"), Reply(0, f"\n{MARK}200 1 ")
+        return [late if len(self.rounds) == 1 else page, *(Reply() for _question in questions[1:])]
+
+    def address(self, node: str) -> str:
+        return node
+
+
+def test_a_page_that_came_too_late_is_asked_again() -> None:
+    checks = [
+        make({"type": "http", "url": "https://www.example/"}),
+        make({"type": "ping", "to": "192.0.2.1"}, id="two"),
+    ]
+    late = Late()
+    assert [one.result for one in run_checks(checks, late, Silent())] == [Result.PASSED, Result.PASSED]
+    assert late.rounds == [2, 1]
 
 
 @pytest.mark.parametrize(("able", "rounds", "unknown"), [(2, [5, 3, 1], 0), (5, [5], 0), (0, [5], 5)])

@@ -40,7 +40,7 @@ DIG_ANSWER = """;; Got answer:
 www.example.\t\t86400\tIN\tA\t192.0.2.80
 """
 DIG_NXDOMAIN = ";; ->>HEADER<<- opcode: QUERY, status: NXDOMAIN, id: 1\n"
-PAGE = f"<h1>Bienvenue</h1>\n{MARK}200 "
+PAGE = f"<h1>Bienvenue</h1>\n{MARK}200 1 "
 
 
 def facts(**values: str) -> str:
@@ -60,13 +60,15 @@ CASES = [
     (TCP, Reply(1, err="timed out"), Result.FAILED),
     (TCP, Reply(2, err="Name or service not known"), Result.UNKNOWN),
     (HTTP, Reply(0, out=PAGE), Result.PASSED),
-    (HTTP, Reply(0, out=f"<h1>Autre</h1>\n{MARK}200 "), Result.FAILED),
-    (HTTP, Reply(0, out=f"Bienvenue\n{MARK}502 "), Result.FAILED),
+    (HTTP, Reply(0, out=f"<h1>Autre</h1>\n{MARK}200 1 "), Result.FAILED),
+    (HTTP, Reply(0, out=f"Bienvenue\n{MARK}502 1 "), Result.FAILED),
     (HTTP, Reply(7, err="curl: (7) Failed to connect"), Result.FAILED),
+    (HTTP, Reply(28, out=f"\n{MARK}000 0 ", err="curl: (28) Failed to connect"), Result.FAILED),
+    (HTTP, Reply(28, out=f"\n{MARK}000 1 ", err="curl: (28) SSL connection timeout"), Result.UNKNOWN),
     (HTTP, Reply(60, err="curl: (60) SSL certificate problem"), Result.FAILED),
     (HTTP, Reply(6, err="curl: (6) Could not resolve host"), Result.UNKNOWN),
-    (REDIRECT, Reply(0, out=f"\n{MARK}301 https://www.example/"), Result.PASSED),
-    (REDIRECT, Reply(0, out=f"\n{MARK}301 https://evil.example/"), Result.FAILED),
+    (REDIRECT, Reply(0, out=f"\n{MARK}301 1 https://www.example/"), Result.PASSED),
+    (REDIRECT, Reply(0, out=f"\n{MARK}301 1 https://evil.example/"), Result.FAILED),
     (DNS, Reply(0, out=DIG_ANSWER), Result.PASSED),
     (DNS, Reply(0, out=DIG_ANSWER.replace("192.0.2.80", "192.0.2.81")), Result.FAILED),
     (DNS, Reply(0, out=DIG_NXDOMAIN), Result.FAILED),

@@ -5,15 +5,18 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from labctl.checks.agent_messages import certificate, smtp
 from labctl.checks.agent_network import pack_oid, read_tlvs, tlv
+from labctl.checks.decide import decide
 from labctl.checks.model import Reply, Result
-from tests.checks.asking import outcome, outcomes
+from labctl.checks.questions import ask
+from tests.checks.asking import make, outcome, outcomes
 from tests.checks.test_network import answering, decided
 
 DAYS = 30
@@ -105,6 +108,34 @@ def test_a_dead_server_has_no_certificate_and_proves_nothing() -> None:
     assert outcome(probe).result is Result.FAILED
     assert outcome(probe, negative=True).result is Result.UNKNOWN
     assert outcome({**probe, "server": "name.invalid"}).result is Result.UNKNOWN
+
+
+@pytest.mark.parametrize(("backlog", "expected"), [(8, Result.UNKNOWN), (0, Result.FAILED)], ids=["slow", "blocked"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_page_that_is_slow_is_not_one_that_is_out_of_reach(scheme: str, backlog: int, expected: Result) -> None:
+    """A server whose queue is full drops what would open a connection, as a firewall does."""
+    with socket.create_server(("127.0.0.1", 0), backlog=backlog) as server, ExitStack() as others:
+        for _number in range(0 if backlog else 3):
+            sock = others.enter_context(socket.socket())
+            sock.setblocking(False)
+            sock.connect_ex(server.getsockname())
+        check = make({"type": "http", "url": f"{scheme}://127.0.0.1:{server.getsockname()[1]}/"})
+        question = ask(check)
+        argv = list(map(str, cast("list[str]", question.task["argv"])))
+        for option in ("--connect-timeout", "--max-time"):
+            argv[argv.index(option) + 1] = "1"
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 28, done.stderr
+    assert decide(check, question, Reply(done.returncode, done.stdout, done.stderr)).result is expected
+
+
+@pytest.mark.parametrize(
+    "task", [{"do": certificate, "name": NAME}, {"do": smtp, "tls": "tls"}, {"do": smtp, "tls": "none"}]
+)
+def test_a_server_that_takes_the_connection_and_says_nothing_was_not_looked_at(task: dict[str, Any]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        end = {"host": "127.0.0.1", "port": server.getsockname()[1], "authority": "", "timeout": 0.3}
+        assert task["do"](task | end) == {"error": "timeout"}
 
 
 def test_a_certificate_in_a_file_is_verified(authority: Path) -> None:

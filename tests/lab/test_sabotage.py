@@ -1,6 +1,7 @@
 """Faults brought about, judged and cured, by real scripts and probes that run here instead of in a machine."""
 
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +68,7 @@ def work(tmp_path: Path) -> Iterator[Sabotage]:
         fault("weak", ["dns"], "touch cause3", "rm cause3", site / "cause3"),
         fault("broken", ["dns"], "touch cause4; false; rm dns", "rm cause4", site / "cause4"),
         fault("slow", ["web"], "rm web; touch cause6", "rm cause6; touch open; " + LATER, site / "cause6"),
+        fault("lazy", ["web"], "touch cause7; (sleep 0.8; rm web) >/dev/null 2>&1 &", "true", site / "cause7"),
         fault("greedy", ["web"], "cat >/dev/null; rm web; touch cause5", "true", site / "cause5"),
     )  # fmt: skip
     with Sabotage.open(place, LAB, Silent()) as sabotage:
@@ -134,6 +136,21 @@ def test_of_several_faults_only_those_that_do_not_show_are_taken_back(work: Sabo
         inject(work, "no-web", "weak")
     assert site(work) == {"dns", "cause"}
     assert set(work.present()) == {"no-web"}
+
+
+class Busy(ThisHost):
+    """A host that takes its time for everything that it is asked."""
+
+    def run(self, login: Login, argv: Sequence[str], *, stdin: bytes, deadline: float) -> Answer:
+        time.sleep(0.5)
+        return super().run(login, argv, stdin=stdin, deadline=deadline)
+
+
+def test_a_look_that_takes_long_is_not_the_last_one(work: Sabotage) -> None:
+    """A service is still being stopped while a first look, longer than a change may take, is under way."""
+    prober = replace(work.prober, guests=Busy(World(), Crashes()))
+    inject(replace(work, prober=prober, settle=0.4), "lazy")
+    assert site(work) == {"dns", "cause7"}
 
 
 @pytest.mark.parametrize("name", ["weak", "broken"])

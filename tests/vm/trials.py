@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
 
+from labctl.checks.model import Result
 from labctl.faults import FaultState, hides
 from labctl.hypervisor.door import Hypervisor
 from labctl.lab.sabotage import Sabotage
@@ -99,18 +100,30 @@ def groups(topology: Topology) -> dict[str, Sequence[Fault]]:
     return {"+".join(fault.id for fault in group): group for group in found}
 
 
+def evidence(work: Sabotage) -> str:
+    """Return what the checks say now that do not pass, each with what was seen: a state alone says nothing of why."""
+    _causes, outcomes = work.look((), work.topology.checks)
+    return "\n".join(
+        f"{one.check.id}: {one.result} after {one.seconds:.0f} s: {one.seen}; {one.output}"
+        for one in outcomes
+        if one.result is not Result.PASSED
+    )
+
+
 def prove_faults(faults: Sequence[Fault], clone: Clone) -> None:
     """Prove that faults show as they say and nothing else does, and that their cure repairs them."""
     names = [fault.id for fault in faults]
     with sabotage(clone) as work:
         work.inject(faults)
         found = {one.fault.id: one for one in work.diagnose()}
-        assert {name: one.state for name, one in found.items()} == dict.fromkeys(names, FaultState.PRESENT)
+        states = {name: one.state for name, one in found.items()}
+        assert states == dict.fromkeys(names, FaultState.PRESENT), evidence(work)
         for fault in faults:
             one = found[fault.id]
             # The checks that it names fail, or say nothing: without names or a link, some cannot even be made.
-            assert {*one.failing} <= {*fault.fixed} <= {*one.failing, *one.unknown}
-            assert one.regressed == ()
-        cleared = {one.fault.id: one.state for one in work.clear(faults)}
-        assert cleared == dict.fromkeys(names, FaultState.REPAIRED)
+            assert {*one.failing} <= {*fault.fixed} <= {*one.failing, *one.unknown}, evidence(work)
+            assert one.regressed == (), evidence(work)
+        cleared = work.clear(faults)
+        states = {one.fault.id: one.state for one in cleared}
+        assert states == dict.fromkeys(names, FaultState.REPAIRED), f"{cleared}\n{evidence(work)}"
         assert work.present() == {}
