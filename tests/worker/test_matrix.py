@@ -99,6 +99,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     with open_desk(home, world) as found:
         found.server.gate.acts.burst = 100_000.0
         found.office.jobs.stop(0)
+        found.office.place.store.save_outcomes(ALICE, [("reach", "passed", {})], whole=True)  # there is what to report
         found.office.accounts.set_account("petit", "Petit", Role.TRAINER, ("other",))
         row = found.office.accounts.find("petit")
         assert row
