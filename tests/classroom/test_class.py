@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
-from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -29,10 +28,9 @@ from labctl.monitor import Event, Silent
 from labctl.topology.load import load_topology
 from tests.lab.doubles import Fault, Freezer, World, make_place
 from tests.lab.test_golden import SMALL, bring
+from tests.processes import start as begin_process
 from tests.worlds import catalogue
 
-PROCESSES = get_context("forkserver")  # a fork of this process would take its threads' locks along
-PROCESSES.set_forkserver_preload(["tests.classroom.test_class"])
 CLASS = 24
 OWNERS = [f"s{number:02}" for number in range(CLASS)]
 
@@ -87,9 +85,7 @@ def ask_and_exit(home: Path, owner: str, nodes: tuple[str, ...]) -> None:
 
 
 def start(home: Path, owner: str, *nodes: str) -> ForkServerProcess:
-    process = PROCESSES.Process(target=ask_and_exit, args=(home, owner, nodes), daemon=True)
-    process.start()
-    return process
+    return begin_process(ask_and_exit, home, owner, nodes)
 
 
 def join(processes: Sequence[ForkServerProcess]) -> list[int | None]:

@@ -16,7 +16,8 @@ import pytest
 from labctl.competencies import load_competencies, load_indicators
 from labctl.shipped import shipped_folder
 from labctl.topology.load import shipped_topologies
-from tests.cli.conftest import LABCTL, NOWHERE, Installation
+from tests.cli.conftest import NOWHERE, Installation
+from tests.processes import LABCTL
 
 SHIPPED = list(shipped_topologies(shipped_folder("topologies")))
 PROBLEMS = Path(__file__).parents[1] / "problems"

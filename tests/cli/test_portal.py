@@ -21,7 +21,8 @@ from pypdf import PdfReader
 from labctl.worker.client import BlockingClient
 from labctl.worker.requests import AskHealth, Login
 from labctl.worker.wire import NotDone
-from tests.cli.conftest import LABCTL, Installation
+from tests.cli.conftest import Installation
+from tests.processes import LABCTL
 
 ROSTER = "id;name;group\nlea.martin;Léa Martin;A\nnoe;Noé <script>alert(1)</script>;B\n"
 TREE = str(Path(__file__).parents[2])

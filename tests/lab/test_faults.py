@@ -6,7 +6,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -23,10 +22,9 @@ from labctl.topology.load import load_topology
 from tests.cli.conftest import Installation
 from tests.lab.doubles import Fault, Halt, Kill, World, make_place
 from tests.lab.test_golden import SMALL, bring
+from tests.processes import start
 from tests.worlds import catalogue
 
-PROCESSES = get_context("forkserver")  # a fork of this process would take its threads' locks along
-PROCESSES.set_forkserver_preload(["tests.lab.test_faults"])
 NODES = ("server", "desk")
 OWNERS = ("alice", "bob")
 
@@ -139,8 +137,7 @@ def test_a_process_killed_at_any_outside_call_is_followed_by_one_that_ends(verb:
     world = World(folder)
     begin(home, world, verb)
     for number in range(1, total + 1):
-        process = PROCESSES.Process(target=run_and_die, args=(verb, home, folder, number), daemon=True)
-        process.start()
+        process = start(run_and_die, verb, home, folder, number)
         process.join(120)
         assert process.exitcode == -signal.SIGKILL, number
         check_disks(make_place(home, world), world)
@@ -165,8 +162,7 @@ def halted(tmp_path: Path) -> Iterator[tuple[Workplace, World, int]]:
     home, folder, sign = tmp_path / "labctl", tmp_path / "world", tmp_path / "sign"
     world = World(folder)
     place = begin(home, world, go_up)
-    process = PROCESSES.Process(target=run_and_halt, args=(go_up, home, folder, sign), daemon=True)
-    process.start()
+    process = start(run_and_halt, go_up, home, folder, sign)
     try:
         wait_for(sign.exists)
         assert process.pid is not None
