@@ -42,7 +42,12 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("command", LINTERS.values(), ids=LINTERS.keys())
+SLOW = {"mypy --strict": pytest.mark.slow}  # without its cache: a minute of a processor
+
+
+@pytest.mark.parametrize(
+    "command", [pytest.param(command, id=name, marks=SLOW.get(name, ())) for name, command in LINTERS.items()]
+)
 def test_a_linter_finds_nothing(command: list[Path | str]) -> None:
     environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "160"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)

@@ -24,7 +24,7 @@ def job(state: JobState, fraction: float | None = None, ahead: int = 0) -> JobLi
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("look", ["desktop", *(pytest.param(look, marks=pytest.mark.slow) for look in [*LOOKS][1:])])
 def test_every_page(visitor: Visits, look: str) -> None:
     size, dark = LOOKS[look]
     found: dict[str, object] = {}
@@ -40,6 +40,7 @@ def test_every_page(visitor: Visits, look: str) -> None:
     assert found == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", list(LabState))
 def test_every_state_of_a_lab(visitor: Visits, site: Site, state: LabState) -> None:
     site.worker.state, site.worker.unread, site.worker.hints = state, 1, 1
@@ -51,6 +52,7 @@ def test_every_state_of_a_lab(visitor: Visits, site: Site, state: LabState) -> N
             assert person.violations() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", list(JobState))
 def test_every_state_of_a_job(visitor: Visits, site: Site, state: JobState) -> None:
     site.worker.job = job(state, None, 2)

@@ -122,6 +122,7 @@ def check_turns(place: Workplace, log: Log) -> None:
     assert all(begun.index(lab) > asked.index(lab) - AT_ONCE for lab in asked)
 
 
+@pytest.mark.slow
 def test_24_students_reset_their_labs_in_one_second(tmp_path: Path) -> None:  # F-09
     place, log = make_class(tmp_path, OWNERS), Log(tmp_path / "log")
     codes = join([start(place.home, owner, "desk") for owner in OWNERS])
@@ -130,6 +131,7 @@ def test_24_students_reset_their_labs_in_one_second(tmp_path: Path) -> None:  # 
     assert place.store.list_jobs() == ()
 
 
+@pytest.mark.slow
 def test_a_trainer_resets_a_class_in_one_run(tmp_path: Path) -> None:  # F-09
     place, log = make_class(tmp_path, OWNERS), Log(tmp_path / "log")
     results = ask(place.home, OWNERS, ("desk",))
@@ -145,6 +147,7 @@ def wait_in_queue(log: Log, count: int) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_24_same_wishes_for_one_lab_are_one(tmp_path: Path) -> None:  # F-09
     place, log = make_class(tmp_path, ["alice"]), Log(tmp_path / "log")
     with wait_turn(place, "small-alice", ["server"], Silent(), Stop()):

@@ -28,6 +28,9 @@ def failing(home: Path, world: World, fault: Fault) -> Keeper:
     return keeper(make_place(home, world, fault), copy=copy)
 
 
+pytestmark = pytest.mark.slow  # each test is a whole lab for each call to the outside
+
+
 def calls_of(act: Callable[[Keeper], object], home: Path) -> int:
     world, place = begin(home)
     save_checkpoint(keeper(place), "old")

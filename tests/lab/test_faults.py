@@ -97,6 +97,7 @@ def finish(verb: Verb, home: Path, world: World) -> None:
 
 
 # F-01, F-02, F-03, F-10, F-28
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [LabctlError, HostNotReady])
 @pytest.mark.parametrize("verb", VERBS)
 def test_an_error_at_any_outside_call_stays_with_its_lab_and_the_next_run_ends(
@@ -130,6 +131,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
 
 
 # F-01, F-02, F-03, F-05, F-20, F-21
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_process_killed_at_any_outside_call_is_followed_by_one_that_ends(verb: Verb, tmp_path: Path) -> None:
     total = calls_of(verb, tmp_path / "count")

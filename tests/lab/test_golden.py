@@ -98,6 +98,7 @@ def calls_of(act: str, home: Path) -> int:
     return fault.calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("act", ["up", "reset"])
 def test_a_crash_at_any_outside_call_is_finished_by_the_next_run(act: str, tmp_path: Path) -> None:  # F-01, F-03
     total = calls_of(act, tmp_path / "count")
@@ -118,6 +119,7 @@ def test_a_crash_at_any_outside_call_is_finished_by_the_next_run(act: str, tmp_p
             assert domain.name in world.personal, number
 
 
+@pytest.mark.slow
 def test_a_crash_while_the_golden_lab_is_made_is_finished_by_the_next_run(tmp_path: Path) -> None:  # F-01
     fault = Fault()
     bring(make_place(tmp_path / "count", World(), fault), "alice")

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -172,7 +173,7 @@ class Class(RuleBasedStateMachine):
 # Keys and databases are synced to the disk: in memory that costs nothing.
 SCRATCH = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
-TestClass = Class.TestCase  # F-01, F-02, F-03, F-24, F-25
+TestClass = pytest.mark.slow(Class.TestCase)  # F-01, F-02, F-03, F-24, F-25
 TestClass.settings = settings(
     max_examples=12, stateful_step_count=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )

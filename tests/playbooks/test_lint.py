@@ -46,6 +46,7 @@ def test_there_are_roles() -> None:
     assert {"router_firewall", "web_server", "dns", "client"} <= set(ROLES)
 
 
+@pytest.mark.slow
 def test_ansible_lint_finds_nothing() -> None:
     done = lint("ansiblelint", "--offline", "--strict", "--nocolor", "playbooks")
     assert done.returncode == 0, done.stdout + done.stderr
