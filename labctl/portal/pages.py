@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from labctl import __version__
 from labctl.language import _, current_language, decimal, ngettext
-from labctl.portal.signs import check_sign, lab_sign, node_sign
+from labctl.portal.signs import check_sign, has_screen, lab_sign, node_sign
 
 FOLDER = Path(__file__).parent
 STATIC = FOLDER / "static"
@@ -25,7 +25,7 @@ def environment() -> Environment:
     )  # fmt: skip
     made.globals.update(
         _=_, ngettext=ngettext, static=static_url, version=__version__, lab_sign=lab_sign, node_sign=node_sign,
-        check_sign=check_sign,
+        check_sign=check_sign, has_screen=has_screen,
     )  # fmt: skip
     made.filters.update(moment=show_moment, size=show_size, lasting=show_seconds)
     return made

@@ -22,6 +22,14 @@ NODES = {
 CHECKS = {"passed": Sign("✔", "good"), "failed": Sign("✘", "bad"), "unknown": Sign("?", "busy")}
 
 
+RUNNING = frozenset({"ready", "not configured", "silent", "paused"})
+
+
+def has_screen(state: str) -> bool:
+    """Return whether a machine in this state shows something."""
+    return state in RUNNING
+
+
 def lab_sign(state: str) -> Sign:
     """Return the sign of a lab's state."""
     return LABS.get(state, NONE)

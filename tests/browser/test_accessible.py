@@ -73,9 +73,7 @@ def test_what_went_wrong(visitor: Visits, site: Site) -> None:
     person.open("/labs/dmz-e01")
     assert person.violations() == []
     site.reset()
-    site.worker.verbs = dict.fromkeys(
-        ["reset", "run_checks", "checkpoint_save", "console_ticket"], "un examen est en cours"
-    )
+    site.worker.verbs = dict.fromkeys(["reset", "run_checks", "checkpoint_save", "console"], "un examen est en cours")
     for path in ("", "/checks", "/checkpoints", "/reset"):
         person.open(f"/labs/dmz-e01{path}")
         assert person.violations() == []

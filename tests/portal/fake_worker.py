@@ -20,7 +20,7 @@ NODES = ("fw", "web", "dns", "annuaire", "client")
 HOSTILE = '<script>alert("1")</script> {{ 7*7 }}'
 VERBS = (
     "run_checks", "hint", "reset", "checkpoint_save", "checkpoint_restore", "checkpoint_remove", "call_trainer",
-    "console_ticket", "wake", "suspend",
+    "console", "console_view", "wake", "suspend",
 )  # fmt: skip
 STATEMENT = """
 # Mettre un site en DMZ

@@ -187,12 +187,26 @@ def test_names_and_messages_are_shown_and_never_run(browser: Browser, worker: Fa
 
 
 def test_why_something_is_not_allowed_stands_where_its_button_would(browser: Browser, worker: FakeWorker) -> None:
-    worker.verbs = dict.fromkeys(["reset", "run_checks", "checkpoint_save", "console_ticket"], "an exam is going on")
+    worker.verbs = dict.fromkeys(["reset", "run_checks", "checkpoint_save", "console"], "an exam is going on")
     client = browser("e01")
     for path in ("", "/checks", "/checkpoints", "/reset"):
         page = client.get(f"/labs/dmz-e01{path}").text
         assert "an exam is going on" in page
     assert "Reset now" not in client.get("/labs/dmz-e01/reset").text
+
+
+def test_a_trainer_finds_the_consoles_of_a_student(browser: Browser, worker: FakeWorker) -> None:
+    """To look at first: from each machine of the board, and from the page of the lab."""
+    trainer = browser("durand")
+    watched = re.findall(r'<a class="\w+" href="(/labs/[^"]+)"', trainer.get("/classes/sisr2").text)
+    assert "/labs/dmz-e01/machines/web/console?mode=graphics&amp;look=1" in watched
+    page = trainer.get("/labs/dmz-e01").text
+    for mode in ("graphics", "text", "ssh"):
+        assert f'href="/labs/dmz-e01/machines/web/console?mode={mode}&amp;look=1"' in page
+        assert f'href="/labs/dmz-e01/machines/web/console?mode={mode}"' in browser("e01").get("/labs/dmz-e01").text
+    worker.verbs = {"console": "an exam is going on"}
+    assert "console?mode=text&amp;look=1" in trainer.get("/labs/dmz-e01").text
+    assert "console?mode" not in browser("e01").get("/labs/dmz-e01").text
 
 
 @pytest.mark.parametrize("state", list(LabState))
