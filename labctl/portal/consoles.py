@@ -23,6 +23,7 @@ from labctl.worker.wire import NotDone
 PROTOCOL = "labctl.console"
 TICKET = "ticket."  # a second subprotocol carries the ticket: addresses are written into logs, this is not
 UNWANTED = 1008  # RFC 6455: the connection breaks a rule of ours
+AGAIN = 1012  # the service restarts
 PLACE = "/labs/{lab}/machines/{node}/console"
 
 
@@ -50,9 +51,10 @@ async def show_console(visit: Visit) -> Response:
     may_act = visit.person.role is not Role.PROCTOR
     look = not may_act or (visit.query.get("look") == "1" and visit.person.role is not Role.STUDENT)
     nonce = secrets.token_urlsafe(18)
+    refused = sheet.verbs.get("console_view" if look else "console", "")
     answer = visit.render(
         "console.html.j2", lab=sheet.line, node=node, mode=mode.value, look=look, may_act=may_act, nonce=nonce,
-        refused=sheet.verbs.get("console_ticket", ""), watches=visit.person.role is not Role.STUDENT,
+        refused=refused, watches=visit.person.role is not Role.STUDENT,
     )  # fmt: skip
     if mode is not ConsoleMode.GRAPHICS:
         # xterm writes its colours and sizes into <style> elements and style attributes of its own.
@@ -81,7 +83,8 @@ async def give_ticket(visit: Visit) -> Response:
     except NotDone as error:
         if error.refusal is Refusal.LOGIN_NEEDED:
             raise
-        return JSONResponse({"refused": error.message, "wait": error.wait}, status_code=error.status)
+        away = error.refusal is Refusal.NO_WORKER
+        return JSONResponse({"refused": error.message, "away": away, "wait": error.wait}, status_code=error.status)
     return JSONResponse({"ticket": ticket.ticket, "seconds": ticket.seconds})
 
 
@@ -114,7 +117,9 @@ async def join_console(websocket: WebSocket, request: OpenConsole, silence: Sile
     try:
         opened = await open_console(websocket, request)
     except NotDone as error:
-        await say_end(websocket, {"refused": error.message, "held": error.refusal is Refusal.NOT_NOW})
+        kinds = {"held": Refusal.NOT_NOW, "expired": Refusal.EXPIRED, "away": Refusal.NO_WORKER}
+        kind = {name: error.refusal is refusal for name, refusal in kinds.items()}
+        await say_end(websocket, {"refused": error.message, **kind})
         return
     try:
         about = {"node": opened.about.node, "mode": opened.about.mode.value, "look": opened.about.view_only}
@@ -122,7 +127,9 @@ async def join_console(websocket: WebSocket, request: OpenConsole, silence: Sile
         why = await Relay(websocket, opened, silence).run()
     finally:
         opened.close()
-    if why is not Why.LEFT:
+    if why is Why.LOST:
+        await websocket.close(AGAIN)  # without a word: the page tries again by itself
+    elif why is not Why.LEFT:
         await say_end(websocket, {"end": why.value, "said": end_words(why)})
 
 
@@ -159,4 +166,5 @@ def end_words(why: Why) -> str:
         Why.STUCK: _("The machine does not take what is typed: it is paused, or very busy."),
         Why.NONSENSE: _("The page sent something that is no console. Load it again."),
         Why.LEFT: "",
+        Why.LOST: "",
     }[why]

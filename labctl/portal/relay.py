@@ -24,7 +24,7 @@ TOLD_WITHIN = 1.0  # seconds in which the worker says why a console ended
 
 
 class Why(StrEnum):
-    """Why a console ended; the first six are the worker's words."""
+    """Why a console ended; the first six are the worker's words. LOST: the worker is gone, and may come back."""
 
     LEFT = "left"
     RIGHTS = "rights"
@@ -34,6 +34,7 @@ class Why(StrEnum):
     SLOW = "slow"
     STUCK = "stuck"
     NONSENSE = "nonsense"
+    LOST = "lost"
 
 
 class FromPage(BaseModel):
@@ -153,7 +154,7 @@ class Relay:
                     if notice.get("notice") == "end":
                         return Why(notice["why"])
                     await self._websocket.send_text(json.dumps({"people": notice["people"]}))
-        return Why.ENDED
+        return Why.LOST
 
     async def _ask(self) -> Why:
         """Find a page that is gone without a word: a laptop that was closed, a cable that was pulled (F-36)."""

@@ -26,6 +26,7 @@ SOCKET = "portal/worker.sock"  # below the home folder, where the environment do
 ALONE = "portal"  # a lock of the host: no lab has this name, for want of a dash
 TAKE_OVER = 25.0  # seconds for the worker before, whose supervisor was killed, to end
 AGAIN = 5.0  # seconds between two tries to hear of libvirt's events
+FIRST_LOOK = 10.0  # seconds for which requests wait until the labs were seen: none would seem to exist before
 RENEW = 15.0  # seconds between two looks at whether they still come
 LOG = logging.getLogger("labctl.worker")
 
@@ -73,6 +74,12 @@ def hear(machines: Hypervisor, office: Office, stopping: threading.Event) -> Non
     listening.close()
 
 
+def serve(server: Server, office: Office) -> None:
+    """Serve, once the labs were seen; whoever asks before waits in the socket's queue."""
+    office.watch.looked.wait(FIRST_LOOK)
+    server.serve()
+
+
 def run(environment: Mapping[str, str], take_over: float = TAKE_OVER) -> None:
     """Serve until SIGTERM or SIGINT. Raises LabctlError where this installation cannot be served.
 
@@ -91,7 +98,7 @@ def run(environment: Mapping[str, str], take_over: float = TAKE_OVER) -> None:
             signal.signal(number, lambda *_caught: stopping.set())
         office.open()
         threading.Thread(target=hear, args=(machines, office, stopping), name="hear", daemon=True).start()
-        threading.Thread(target=server.serve, name="serve", daemon=True).start()
+        threading.Thread(target=serve, args=(server, office), name="serve", daemon=True).start()
         stopping.wait()
         server.stop()
         office.close()

@@ -4,6 +4,7 @@ import socket
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -147,7 +148,22 @@ def test_a_right_that_ends_cuts_the_websocket(portal: Portal, alice: Browser) ->
             assert time.monotonic() - began < 2
 
 
-def test_the_worker_goes_and_the_page_is_told(portal: Portal, alice: Browser) -> None:  # F-37
+@pytest.mark.parametrize("mode", ConsoleMode)
+def test_the_worker_goes_and_the_page_may_try_again(tmp_path: Path, mode: ConsoleMode) -> None:  # F-37
+    """A machine that ends its console has a sentence; a worker that is started again has none, and comes back."""
+    with open_portal(tmp_path) as portal:
+        alice = portal.browser("alice")
+        with alice.connect(mode) as way:
+            alice.notice(way, "open")
+            portal.desk.server.stop()
+            with pytest.raises(ConnectionClosed) as caught:
+                alice.notice(way, "end")
+            assert caught.value.rcvd
+            assert caught.value.rcvd.code == 1012
+            assert alice.ask_ticket(mode).status_code == 503
+
+
+def test_a_machine_goes_and_the_page_is_told(portal: Portal, alice: Browser) -> None:
     with alice.connect("graphics") as way:
         alice.notice(way, "open")
         portal.machines.screens[-1].stop()

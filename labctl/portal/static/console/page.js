@@ -6,6 +6,7 @@ const root = document.getElementById("console");
 const part = (id) => document.getElementById(id);
 const words = part("words")?.dataset;
 const WAITS = [1, 2, 4, 8, 15, 15, 15, 15, 15, 15]; // seconds before each new try
+const RENEWALS = 2; // new tickets instead of one that has expired on its way
 const KEPT = "labctl-reader";
 
 let view = null; // what shows the console: a Screen or a Terminal
@@ -53,17 +54,23 @@ async function connect(takeOver = false) {
   offer();
   say(words.connecting);
   try {
-    const { ticket, refused } = await askTicket(takeOver);
+    const show = await load(); // before the ticket, which lasts half a minute: a slow line may take longer
+    const { ticket, refused, away } = await askTicket(takeOver);
+    if (away) return again(refused);
     if (refused) return stop(refused);
-    await open(ticket);
+    open(ticket, show);
   } catch {
     again();
   }
 }
 
-async function open(ticket) {
+async function load() {
+  if (root.dataset.mode === "graphics") return (await import("./screen.js")).Screen;
+  return (await import("./terminal.js")).Terminal;
+}
+
+function open(ticket, show) {
   const { mode, look, place, nonce } = root.dataset;
-  const show = mode === "graphics" ? (await import("./screen.js")).Screen : (await import("./terminal.js")).Terminal;
   const address = new URL(`${place}/socket?mode=${mode}${look ? "&look=1" : ""}`, location.href);
   address.protocol = location.protocol.replace("http", "ws");
   const own = new Channel(address, ticket);
@@ -72,7 +79,8 @@ async function open(ticket) {
   own.onnotice = (notice) => {
     if (channel !== own) return;
     if (notice.people) showPeople(notice.people);
-    if (notice.refused) stop(notice.refused, { takeOver: notice.held && !look });
+    if (notice.away || (notice.expired && tries < RENEWALS)) again(notice.refused);
+    else if (notice.refused) stop(notice.refused, { takeOver: notice.held && !look });
     if (notice.end) stop(notice.said);
     if (notice.open) {
       tries = 0;
@@ -83,7 +91,8 @@ async function open(ticket) {
       // noVNC closes the websocket by itself after what it does not understand
       view.rfb?.addEventListener("disconnect", () => channel === own && !ended && again());
       say(words.connected);
-      if (!look) view.focus();
+      // Who has gone elsewhere in the meantime stays there.
+      if (!look && [document.body, null].includes(document.activeElement)) view.focus();
     }
   };
 }
@@ -108,8 +117,9 @@ function stop(text, offers = {}) {
   }
 }
 
-function again() {
-  if (tries >= WAITS.length) return stop(words.gone);
+// The portal, or what is behind it, is started again: it comes back within seconds, and the console with it.
+function again(text = "") {
+  if (tries >= WAITS.length) return stop(text || words.gone);
   say(words.lost, "bad");
   ended = true;
   view?.close();
