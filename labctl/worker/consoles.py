@@ -348,7 +348,10 @@ class Consoles:
                 if (one.viewer.grant.holder.lab, one.viewer.grant.holder.node) == (holder.lab, holder.node)
             ]  # fmt: skip
             for one in here:
-                one.people = tuple(other.viewer.grant for other in here if other is not one)
+                # Somebody with the screen and a terminal open side by side is no company to themselves.
+                session = one.viewer.grant.holder.session
+                grants = (other.viewer.grant for other in here)
+                one.people = tuple(grant for grant in grants if grant.holder.session != session)
         for one in here:
             one.ring()
         return about.people
