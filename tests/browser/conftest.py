@@ -6,13 +6,14 @@ import shutil
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from labctl.portal.app import create_app
 from labctl.portal.guard import Guard
@@ -28,6 +29,7 @@ AXE = TOP / "node_modules" / "axe-core" / "axe.min.js"
 ASSETS = TOP / "labctl" / "portal" / "static" / "vendor" / "htmx.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
 DESKTOP, PHONE, ZOOMED = (1280, 800), (375, 740), (640, 400)  # the last is a desktop at 200 %
+PATIENCE = 120_000  # milliseconds; a moment, unless the host is full of machines
 LOCALES = {"fr": "fr-FR", "en": "en-GB"}
 
 
@@ -39,6 +41,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip("chromium or the packages of npm are missing: ./bootstrap test"))
 
 
+class Place(Protocol):
+    """A portal somewhere, and the sessions of its people."""
+
+    @property
+    def address(self) -> str: ...
+
+    def token(self, name: str) -> str: ...
+
+
 @dataclass
 class Site:
     """The portal as it is served, its stand-in, and the loop that both live in."""
@@ -46,6 +57,10 @@ class Site:
     address: str
     worker: FakeWorker
     loop: asyncio.AbstractEventLoop
+
+    def token(self, name: str) -> str:
+        """Return the session of somebody."""
+        return f"{name}-secret"
 
     def tell(self, event: Event) -> None:
         """Let everybody who listens hear of something."""
@@ -99,9 +114,10 @@ def site(served: Site) -> Site:
     return served
 
 
-@pytest.fixture(scope="package")
-def chromium() -> Iterator[Browser]:
-    """A browser for this folder only: while Playwright runs, no test of its thread can run a loop of its own."""
+@contextmanager
+def open_chromium() -> Iterator[Browser]:
+    """Give a browser. While Playwright runs, no test of its thread can run a loop of its own."""
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         # No sandbox of its own: CI runs as root. It sees nothing but this host.
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
@@ -109,16 +125,24 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Browser]:
+    """A browser for this folder only."""
+    with open_chromium() as browser:
+        yield browser
+
+
 class Visitor:
     """Somebody before a browser of their own."""
 
-    def __init__(self, site: Site, context: BrowserContext) -> None:
+    def __init__(self, site: Place, context: BrowserContext) -> None:
         self.site, self.context, self.seen = site, context, Seen()
         self.page: Page = context.new_page()
-        self.page.set_default_timeout(15_000)
+        self.page.set_default_timeout(PATIENCE)
         self.page.on("pageerror", lambda error: self.seen.complaints.append(str(error)))
         self.page.on("console", lambda line: self.seen.complaints.append(line.text) if line.type == "error" else None)
         self.page.on("request", lambda request: self.seen.requests.append(request.url))
+        self.page.on("websocket", lambda way: self.seen.requests.append(way.url.replace("wss:", "https:", 1)))
 
     def open(self, path: str) -> Page:
         """Open a page of the portal."""
@@ -128,7 +152,7 @@ class Visitor:
     def log_in(self, name: str) -> "Visitor":
         """Give the browser a session."""
         self.context.add_cookies(
-            [{"name": "__Host-session", "value": f"{name}-secret", "url": self.site.address, "secure": True}]
+            [{"name": "__Host-session", "value": self.site.token(name), "url": self.site.address, "secure": True}]
         )
         return self
 
@@ -158,7 +182,7 @@ def visitor(site: Site, chromium: Browser) -> Iterator["Visits"]:
 class Visits:
     """Makes browsers for people, and looks at the end whether they had to complain."""
 
-    def __init__(self, site: Site, chromium: Browser) -> None:
+    def __init__(self, site: Place, chromium: Browser) -> None:
         self.site, self.chromium = site, chromium
         self.made: list[Visitor] = []
 

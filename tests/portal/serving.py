@@ -20,6 +20,7 @@ from labctl.portal.app import create_app
 from labctl.portal.relay import Silence
 from labctl.portal.server import Server, make_config
 from labctl.portal.settings import Settings
+from labctl.worker.certificate import Certificate
 from labctl.worker.client import Client, Worker
 from labctl.worker.console_room import Room
 from tests.lab.doubles import World, make_place
@@ -31,14 +32,22 @@ SECONDS = 60.0  # at most: on a busy host a console takes its time to open
 
 
 @contextmanager
-def serving(worker: Worker, *, silence: Silence | None = None) -> Iterator[str]:
-    """Serve the portal of a worker at the address that is given; `silence` is when a page counts as gone."""
+def serving(worker: Worker, certificate: Certificate | None = None, *, silence: Silence | None = None) -> Iterator[str]:
+    """Serve the portal of a worker at the address that is given, by https where there is a certificate.
+
+    `silence` is when a page counts as gone.
+    """
+    own = {}
+    if certificate:
+        own = {"LABCTL_PORTAL_CERT": str(certificate.chain), "LABCTL_PORTAL_KEY": str(certificate.key)}
+    scheme, host = ("https", "localhost") if certificate else ("http", "127.0.0.1")
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = Server(make_config(create_app(worker, Settings(secure=False), consoles.routes(silence)), {}))
+        app = create_app(worker, Settings(secure=bool(certificate)), consoles.routes(silence))
+        server = Server(make_config(app, own))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
         thread.start()
         try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            yield f"{scheme}://{host}:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
             thread.join(SECONDS)
