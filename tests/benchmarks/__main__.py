@@ -18,7 +18,7 @@ import psutil
 
 from labctl.hypervisor.door import Hypervisor
 from labctl.lab.workplace import Workplace
-from tests.benchmarks import boot, checks, clones, commands, image_build, overhead, portal, report
+from tests.benchmarks import boot, checks, clones, commands, consoles, image_build, overhead, portal, report, standing
 
 HOME = Path(os.environ.get("LABCTL_BENCH_HOME", "/var/lib/labctl-bench"))
 LABS = tuple(path.stem for path in checks.SHIPPED)
@@ -41,6 +41,11 @@ GOALS = {
     "board of a class, 24 × 5, as a page, ms": ("portal", "board_ms", "≤ 100", 100.0),
     "the same, KB": ("portal", "board_kb", "≤ 60", 60.0),
     "first page of a student with all that it loads, KB": ("portal", "first_page_kb", "≤ 150", 150.0),
+    "console against a direct VNC connection, ms added to a key": ("portal-console", "key_added_ms", "≤ 15", 15.0),
+    "the same, throughput of whole pictures, raw": ("portal-console", "picture_ratio", "≥ 0.5", 0.5),
+    "idle portal, both processes, % of a core": ("portal-standing", "idle_percent", "≤ 1", 1.0),
+    "the same, memory (PSS), MB": ("portal-standing", "pss_mb", "≤ 150", 150.0),
+    "change in libvirt to change at 50 browsers, seconds": ("portal-standing", "change_seconds", "≤ 1", 1.0),
     "grid of a class, 24 labs × 40 checks, from the database, seconds": ("report", "grid_seconds", "≤ 1", 1.0),
     "checks of the largest lab against its slowest node by hand": ("checks", "checks_ratio", "≤ 1.3", 1.3),
     **{f"golden build of `{lab}`, images built, minutes": (f"golden-{lab}", "minutes", "≤ 15", 15.0) for lab in LABS},
@@ -57,6 +62,8 @@ def measure_parts() -> dict[str, Callable[[Workplace], Figures]]:
         "commands": lambda _place: commands.measure(),
         "overhead": lambda _place: overhead.measure(HOME / "overhead"),
         "portal": lambda _place: portal.measure(),
+        "portal-console": lambda _place: consoles.measure(HOME / "console"),
+        "portal-standing": lambda _place: standing.measure(HOME / "standing"),
         "report": lambda _place: report.measure(HOME / "report"),
         "image": lambda _place: image_build.measure(HOME / "image-build"),
         **{f"golden-{path.stem}": partial(checks.measure_golden, path=path) for path in checks.SHIPPED},
