@@ -10,11 +10,15 @@ export class Channel {
     this.onerror = null;
     this.onclose = null;
     this.onnotice = null;
+    this.onending = null;
     this.waiting = [];
     this.listener = null;
     this.socket.onmessage = (event) => this.receive(event);
     this.socket.onerror = (event) => this.onerror?.(event);
-    this.socket.onclose = (event) => this.onclose?.(event);
+    this.socket.onclose = (event) => {
+      this.onending?.(); // noVNC has the other one
+      this.onclose?.(event);
+    };
   }
 
   get protocol() {

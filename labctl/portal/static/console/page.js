@@ -75,6 +75,7 @@ function open(ticket, show) {
   address.protocol = location.protocol.replace("http", "ws");
   const own = new Channel(address, ticket);
   channel = own;
+  own.onending = () => channel === own && view?.keep?.();
   own.onclose = () => channel === own && !ended && again();
   own.onnotice = (notice) => {
     if (channel !== own) return;

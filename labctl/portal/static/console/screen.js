@@ -28,6 +28,9 @@ export class Screen {
     canvas.setAttribute("aria-describedby", help);
     if (!look) canvas.tabIndex = 0;
     this.typing = 0;
+    this.target = target;
+    this.label = label;
+    this.picture = null;
   }
 
   focus() {
@@ -62,8 +65,21 @@ export class Screen {
     return [];
   }
 
+  // noVNC takes its canvas away when it parts.
+  keep() {
+    const shown = this.target.querySelector("canvas");
+    if (this.picture || !shown?.width) return;
+    this.picture = document.createElement("canvas");
+    Object.assign(this.picture, { width: shown.width, height: shown.height, className: "still" });
+    this.picture.setAttribute("role", "img");
+    this.picture.setAttribute("aria-label", this.label);
+    this.picture.getContext("2d").drawImage(shown, 0, 0);
+  }
+
   close() {
     this.typing += 1;
-    this.rfb.disconnect();
+    this.keep();
+    if (this.target.querySelector("canvas:not(.still)")) this.rfb.disconnect(); // else it has parted already
+    if (this.picture) this.target.replaceChildren(this.picture);
   }
 }
