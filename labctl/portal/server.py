@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
+from websockets.protocol import State
+from websockets.server import ServerProtocol
 
 from labctl.portal import consoles
 from labctl.portal.app import create_app
@@ -31,6 +33,21 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Capture none."""
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End; a websocket that its page is closing right now must not be closed a second time, which raises."""
+        closing = [one for one in self.server_state.connections if is_closing(one)]
+        for connection in closing:
+            connection.transport.abort()
+        while any(connection in self.server_state.connections for connection in closing):
+            await asyncio.sleep(0.01)
+        await super().shutdown(sockets)
+
+
+def is_closing(connection: object) -> bool:
+    """Return whether a connection is a websocket whose closing handshake has begun (RFC 6455, 7.1.2)."""
+    talk = getattr(connection, "conn", None)
+    return isinstance(talk, ServerProtocol) and talk.state in {State.CLOSING, State.CLOSED}
 
 
 def given_socket(environment: Mapping[str, str]) -> socket.socket:
