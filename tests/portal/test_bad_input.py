@@ -133,8 +133,9 @@ def test_an_expired_ticket(place: Place) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "what"),
     [
-        ("GET", "", "lab"), ("GET", "/checks", "lab feedback"), ("GET", "/report", "report_lab"), ("POST", "/reset", "reset"),
-        ("POST", "/checks", "run_checks"), ("POST", "/checkpoints/one/remove", "checkpoint_remove"),
+        ("GET", "", "lab"), ("GET", "/checks", "lab feedback"), ("GET", "/report", "report_lab"),
+        ("POST", "/reset", "reset"), ("POST", "/checks", "run_checks"),
+        ("POST", "/checkpoints/one/remove", "checkpoint_remove"),
     ],
 )  # fmt: skip
 def test_somebody_elses_lab(place: Place, method: str, path: str, what: str) -> None:
