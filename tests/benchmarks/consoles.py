@@ -29,6 +29,7 @@ from tests.worker.offices import ALICE, Desk, make_labs, open_desk
 STROKES, BLOCK = 240, 20  # keys pressed and let go of on each way, so many in turn
 PICTURES, IN_TURN = 60, 10  # whole pictures on each way
 PAUSE = 0.06  # seconds at most between two keys: QEMU draws every 30 ms, and no way may come to march in step with it
+LIMIT = 60.0  # seconds for an answer; more is a fault, not a figure
 LETTER, SCANCODE = 0x61, 0x10
 PLACE = f"/labs/{ALICE}/machines/{NODE}/console"
 
@@ -85,6 +86,7 @@ class Direct(Way):
 
     def __init__(self, way: socket.socket) -> None:
         self.way = way
+        way.settimeout(LIMIT)
 
     def send(self, data: bytes) -> None:
         """Send bytes."""
@@ -114,9 +116,10 @@ class Browsers(Way):
         self.way.send(data)
 
     def take(self, size: int) -> bytes:
-        """Return so many bytes; answer the portal's questions whether anybody is there."""
+        """Return so many bytes; answer the portal's questions whether anybody is there. Raises TimeoutError."""
+        until = time.monotonic() + LIMIT
         while len(self.kept) < size:
-            heard = self.way.recv(30)
+            heard = self.way.recv(until - time.monotonic())
             if isinstance(heard, bytes):
                 self.kept += heard
             elif "ping" in json.loads(heard):
