@@ -28,14 +28,14 @@ mimetypes.add_type("text/javascript", ".mjs")  # Python 3.11 does not know it, a
 
 
 class Files(StaticFiles):
-    """Our files. Those asked for with their mark never change."""
+    """Our files. Those asked for with their mark never change; browsers ask whether others have, such as modules."""
 
     def file_response(self, *args: object, **kwargs: object) -> Response:
         """Return a file with how long it may be kept."""
         answer: Response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
         scope: Scope = args[2] if len(args) > 2 else kwargs["scope"]  # type: ignore[assignment]  # noqa: PLR2004
         marked = bool(parse_form(scope["query_string"].decode("latin-1")).get("v"))
-        answer.headers["Cache-Control"] = "public, max-age=31536000, immutable" if marked else "public, max-age=3600"
+        answer.headers["Cache-Control"] = "public, max-age=31536000, immutable" if marked else "no-cache"
         return answer
 
 

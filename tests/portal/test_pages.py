@@ -91,6 +91,14 @@ def test_the_first_page_of_a_student_is_light(browser: Browser) -> None:
     assert 0 < size + len(page.content) <= 150_000
 
 
+def test_a_module_that_modules_load_is_never_an_old_one(browser: Browser) -> None:
+    client = browser("e01")
+    first = client.get("/static/console/screen.js")
+    assert (first.status_code, first.headers["cache-control"]) == (200, "no-cache")
+    again = client.get("/static/console/screen.js", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
 def test_every_route_is_tried_here() -> None:
     """A page that is added must be added above too."""
     known = {path.partition("?")[0] for path in [*STUDENT_PAGES, *TRAINER_PAGES, *OPEN_PAGES]}
