@@ -140,9 +140,14 @@ class Visitor:
         self.page: Page = context.new_page()
         self.page.set_default_timeout(PATIENCE)
         self.page.on("pageerror", lambda error: self.seen.complaints.append(str(error)))
-        self.page.on("console", lambda line: self.seen.complaints.append(line.text) if line.type == "error" else None)
+        self.page.on("console", lambda line: self.complain(line.text) if line.type == "error" else None)
         self.page.on("request", lambda request: self.seen.requests.append(request.url))
         self.page.on("websocket", lambda way: self.seen.requests.append(way.url.replace("wss:", "https:", 1)))
+
+    def complain(self, text: str) -> None:
+        """Note what the browser complains of, but that labs beside the tests come and go with their networks."""
+        if "net::ERR_NETWORK_CHANGED" not in text:
+            self.seen.complaints.append(text)
 
     def open(self, path: str) -> Page:
         """Open a page of the portal."""
