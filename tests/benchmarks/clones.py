@@ -66,10 +66,16 @@ def measure_class(place: Workplace) -> dict[str, float]:
 
 
 def measure_five(place: Workplace) -> dict[str, float]:
-    """Return the machines of a class of labs of five that are ready and run together, its seconds and its memory."""
+    """Return the machines of a class of labs of five that are ready and run together, its seconds and its memory.
+
+    In two halves: the forecast of the second one goes by what merging really saves, which nobody knows before.
+    """
     with prepared(place, FIVE) as (topology, path, _golden), merged(place):
         before = used()
-        seconds, _results = bring(place, ClassWish(topology, path, CLASS))
+        first, _results = bring(place, ClassWish(topology, path, CLASS[: len(CLASS) // 2]))
+        time.sleep(SETTLE_SECONDS)
+        second, _results = bring(place, ClassWish(topology, path, CLASS))
+        seconds = first + second
         running = sum(seen.state is DomainState.RUNNING for seen in place.see().domains if seen.tag)
         return {"machines": running, "seconds": seconds, "memory_gib": (used() - before) / 2**30}
 
