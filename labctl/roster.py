@@ -5,17 +5,16 @@ import io
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from hashlib import sha256
 from pathlib import Path
 
-from labctl.language import LANGUAGES, _
+from labctl.language import LANGUAGES, N_, _
 from labctl.topology.problems import Finding, Mark, Problem, ProblemsFound, describe, listing, nearest, quoted
 from labctl.topology.text import Source, find_lines, read_bytes, refuse
 
-COLUMNS = ("id", "name", "group", "time_factor", "language")
 SEPARATORS = ";\t,"  # French Excel writes the first, Excel's "Unicode text" the second, everybody else the third
 LONGEST_ID, LONGEST_TEXT = 64, 200  # characters
 LONGEST_SLUG = 31  # characters: the names of machines and folders are made with it
@@ -43,19 +42,41 @@ class Student:
     line: int
 
 
+@dataclass(frozen=True)
+class Layout:
+    """What a list of people has: its columns, each with what is wrong with a cell, and the one that tells people apart.
+
+    That one, `key`, must be there; the others may. `nobody` is what is expected where nobody is listed.
+    """
+
+    key: str
+    checks: Mapping[str, Callable[[str], Finding | None]]
+    nobody: str
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns that are known."""
+        return tuple(self.checks)
+
+
 def load_roster(path: Path) -> tuple[Student, ...]:
     """Return the students of a class list in its order.
 
     The first line names the columns: `id`, and as wanted `name`, `group`, `time_factor`, `language`.
     Raises ProblemsFound, an InvalidFile, with every problem of the file.
     """
-    source = read_text(path)
-    roster = Roster(source)
+    rows = read_rows(path, STUDENTS)
+    slugs = make_slugs(row.text("id") for row in rows)
+    return tuple(make_student(row, slugs) for row in rows)
+
+
+def read_rows(path: Path, layout: Layout) -> tuple["Row", ...]:
+    """Return the lines of a list of people. Raises ProblemsFound with every problem of the file."""
+    roster = Roster(read_text(path), layout)
     roster.read()
     if roster.problems:
         raise ProblemsFound(roster.problems)
-    slugs = make_slugs(row.text("id") for row in roster.rows)
-    return tuple(make_student(row, slugs) for row in roster.rows)
+    return tuple(roster.rows)
 
 
 def read_text(path: Path) -> Source:
@@ -98,6 +119,7 @@ class Roster:
     """The reading of one file: its rows and the problems found on the way."""
 
     source: Source
+    layout: Layout
     rows: list[Row] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
@@ -112,7 +134,7 @@ class Roster:
         for line, cells in records:
             self.read_row(line, cells, names)
         if not self.rows and not self.problems:
-            self.find(Mark(head[0], 1), Finding((), _("at least one student below the first line"), _("nothing")))
+            self.find(Mark(head[0], 1), Finding((), _(self.layout.nobody), _("nothing")))
         self.check_duplicates()
 
     def records(self) -> Iterator[tuple[int, list[str]]]:
@@ -137,7 +159,7 @@ class Roster:
 
         def known(separator: str) -> tuple[int, int]:
             names = [plain(name) for name in first.split(separator)]
-            return len({*names} & {*COLUMNS}), len(names)
+            return len({*names} & {*self.layout.columns}), len(names)
 
         return max(SEPARATORS, key=known), 0
 
@@ -145,17 +167,19 @@ class Roster:
         """Return the name of each column, empty for one without; note those that are unknown, twice or missing."""
         names = [plain(cell) for cell in cells]
         places = self.places(line, cells)
+        key, known = self.layout.key, self.layout.columns
         for name, cell, column in zip(names, cells, places, strict=True):
-            if name and name not in COLUMNS:
-                expected = _("one of the columns {names}").format(names=", ".join(COLUMNS))
-                self.find(Mark(line, column), Finding((), expected, quoted(cell.strip()), nearest(name, COLUMNS)))
+            if name and name not in known:
+                expected = _("one of the columns {names}").format(names=", ".join(known))
+                self.find(Mark(line, column), Finding((), expected, quoted(cell.strip()), nearest(name, known)))
         for name, count in Counter(filter(None, names)).items():
-            if count > 1 and name in COLUMNS:
+            if count > 1 and name in known:
                 column = places[len(names) - 1 - names[::-1].index(name)]
                 found = _("the column {name} again").format(name=quoted(name))
                 self.find(Mark(line, column), Finding((), _("each column once"), found))
-        if "id" not in names:
-            self.find(Mark(line, 1), Finding((), _('a column "id"'), listing(filter(None, names)) or _("nothing")))
+        if key not in names:
+            text = _('a column "{name}"').format(name=key)
+            self.find(Mark(line, 1), Finding((), text, listing(filter(None, names)) or _("nothing")))
         return names
 
     def read_row(self, line: int, cells: list[str], names: list[str]) -> None:
@@ -169,7 +193,7 @@ class Roster:
             values[name], columns[name] = text, column
         row = Row(line, values, columns)
         self.rows.append(row)
-        for name, check in CHECKS.items():
+        for name, check in self.layout.checks.items():
             if name in names and (finding := check(row.text(name))) is not None:
                 self.find(Mark(line, columns.get(name, 1)), finding)
 
@@ -188,11 +212,12 @@ class Roster:
     def check_duplicates(self) -> None:
         """Note ids that differ in nothing, or only in capitals: they are one person."""
         first: dict[str, int] = {}
+        key, expected = self.layout.key, _("each {name} once").format(name=self.layout.key)
         for row in self.rows:
-            key = row.text("id").casefold()
-            if key and first.setdefault(key, row.line) != row.line:
-                found = _("{id} again, as in line {line}").format(id=quoted(row.text("id")), line=first[key])
-                self.find(Mark(row.line, row.columns.get("id", 1)), Finding(("id",), _("each id once"), found))
+            text = row.text(key)
+            if text and first.setdefault(text.casefold(), row.line) != row.line:
+                found = _("{id} again, as in line {line}").format(id=quoted(text), line=first[text.casefold()])
+                self.find(Mark(row.line, row.columns.get(key, 1)), Finding((key,), expected, found))
 
     def find(self, mark: Mark, finding: Finding) -> None:
         """Add a problem."""
@@ -204,14 +229,14 @@ def plain(name: str) -> str:
     return name.strip().strip('"').strip().casefold()
 
 
-def check_id(text: str) -> Finding | None:
-    """Return what is wrong with an id."""
+def check_id(column: str, text: str) -> Finding | None:
+    """Return what is wrong with what tells a person from others."""
     if not text:
-        return Finding(("id",), _("an id"), describe(text))
+        return Finding((column,), _("an id"), describe(text))
     if len(text) > LONGEST_ID:
-        return Finding(("id",), _("at most {count} characters").format(count=LONGEST_ID), quoted(text))
+        return Finding((column,), _("at most {count} characters").format(count=LONGEST_ID), quoted(text))
     if not make_slug(text):
-        return Finding(("id",), _("an id with a letter or digit from a-z and 0-9"), quoted(text))
+        return Finding((column,), _("an id with a letter or digit from a-z and 0-9"), quoted(text))
     return None
 
 
@@ -238,13 +263,17 @@ def check_language(text: str) -> Finding | None:
     return None
 
 
-CHECKS = {
-    "id": check_id,
-    "name": lambda text: check_text("name", text),
-    "group": lambda text: check_text("group", text),
-    "time_factor": check_factor,
-    "language": check_language,
-}
+STUDENTS = Layout(
+    key="id",
+    checks={
+        "id": lambda text: check_id("id", text),
+        "name": lambda text: check_text("name", text),
+        "group": lambda text: check_text("group", text),
+        "time_factor": check_factor,
+        "language": check_language,
+    },
+    nobody=N_("at least one student below the first line"),
+)
 
 
 def read_factor(text: str) -> Fraction | None:
