@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from pydantic import JsonValue, TypeAdapter, ValidationError
+from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 
 from labctl.errors import InvalidFile
 from labctl.language import _
@@ -22,6 +23,7 @@ from labctl.topology.variants import AnyVariant, Value, Variant
 
 SUFFIXES = (".yml", ".yaml")
 VARIANT: TypeAdapter[AnyVariant] = TypeAdapter(Variant)
+M = TypeVar("M", bound=BaseModel)
 
 
 def load_topology(path: Path, catalogue: Catalogue, values: Mapping[str, Value] | None = None) -> Topology:
@@ -46,9 +48,7 @@ class Template:
         """
         topology = self.read(catalogue, {**self.defaults(), **(values or {})})
         if topology.variants and values is None:
-            parts = whole_parts(topology)
-            widest = {name: extreme(space_of(one, parts)) for name, one in topology.variants.items()}
-            self.read(catalogue, {name: value for name, value in widest.items() if value is not None})
+            self.read(catalogue, longest_values(topology))
         return topology
 
     def read(self, catalogue: Catalogue, values: Mapping[str, Value]) -> Topology:
@@ -58,7 +58,7 @@ class Template:
         for finding in resolution.findings:
             tree.find(finding)
         tree.unread |= resolution.unread
-        topology = read_shapes(tree, resolution.data)
+        topology = read_shapes(tree, resolution.data, Topology)
         tree.settle()
         parts = whole_parts(topology) if topology else readable_parts(resolution.data)
         for finding in semantic_findings(parts, resolution.data, catalogue):
@@ -72,14 +72,31 @@ class Template:
 
     def defaults(self) -> Mapping[str, Value]:
         """Return the values of a lab that belongs to no session."""
-        found = {name: getattr(one, "default", "") for name, one in self.declared.items() if one is not None}
-        return {name: value if isinstance(value, int) else str(value) for name, value in found.items()}
+        return default_values(self.declared)
+
+
+def default_values(declared: Mapping[str, AnyVariant | None]) -> Mapping[str, Value]:
+    """Return the values of variants of which none is drawn."""
+    found = {name: getattr(one, "default", "") for name, one in declared.items() if one is not None}
+    return {name: value if isinstance(value, int) else str(value) for name, value in found.items()}
+
+
+def longest_values(topology: Topology) -> Mapping[str, Value]:
+    """Return the longest value of each variant that may be drawn: where it fits, all others do."""
+    parts = whole_parts(topology)
+    longest = {name: extreme(space_of(one, parts)) for name, one in topology.variants.items()}
+    return {name: value for name, value in longest.items() if value is not None}
 
 
 def read_template(path: Path) -> Template:
     """Read a topology file. Raises ProblemsFound where nothing can be said about its meaning."""
     tree = read_tree(path)
-    return Template(tree, {name: read_variant(plain) for name, plain in mapping(tree.data, "variants").items()})
+    return Template(tree, read_variants(tree))
+
+
+def read_variants(tree: Tree) -> Mapping[str, AnyVariant | None]:
+    """Return the variants that a file declares."""
+    return {name: read_variant(plain) for name, plain in mapping(tree.data, "variants").items()}
 
 
 def read_variant(data: JsonValue) -> AnyVariant | None:
@@ -90,12 +107,12 @@ def read_variant(data: JsonValue) -> AnyVariant | None:
         return None
 
 
-def read_shapes(tree: Tree, data: JsonValue) -> Topology | None:
-    """Return the data as a Topology, None after adding its problems to the tree."""
+def read_shapes(tree: Tree, data: JsonValue, model: type[M]) -> M | None:
+    """Return the data as a model, None after adding its problems to the tree."""
     try:
-        return Topology.model_validate_json(as_json(data), strict=True, by_alias=True, by_name=False)
+        return model.model_validate_json(as_json(data), strict=True, by_alias=True, by_name=False)
     except ValidationError as exc:
-        for finding in shape_findings(exc, Topology, data):
+        for finding in shape_findings(exc, model, data):
             tree.find(finding)
         return None
 

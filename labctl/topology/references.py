@@ -21,7 +21,8 @@ REFERENCE = re.compile(r"\$\{variant\.([a-z][a-z0-9_]{0,30})(?:\.([a-z]{1,20}))?
 ANY = "*"  # a step that may be any key or position
 # Where clones of one golden lab may differ: what Ansible writes on a running machine, what checks ask, what people
 # read. Cards, addresses, names and sizes of machines are in the memory that all clones share.
-PLACES: tuple[tuple[str, ...], ...] = (
+Places = tuple[tuple[str, ...], ...]
+PLACES: Places = (
     ("title",), ("description",), ("nodes", ANY, "services"), ("nodes", ANY, "description"),
     ("networks", ANY, "description"), ("checks", ANY, "title"), ("checks", ANY, "probe"), ("checks", ANY, "pass"),
     ("checks", ANY, "fail"), ("checks", ANY, "hints"), ("faults", ANY, "title"), ("faults", ANY, "ticket"),
@@ -41,13 +42,15 @@ class Resolution:
     used: set[str] = field(default_factory=set)
 
 
-def resolve(data: JsonValue, declared: Mapping[str, AnyVariant | None], values: Mapping[str, Value]) -> Resolution:
-    """Return a topology's data with the values given in the place of references.
+def resolve(
+    data: JsonValue, declared: Mapping[str, AnyVariant | None], values: Mapping[str, Value], places: Places = PLACES
+) -> Resolution:
+    """Return a file's data with the values given in the place of references, which may stand in some places only.
 
     `declared` are the variants by name, None for one that is not well formed: what refers to it is left unread.
     """
     found = Resolution()
-    found.data = Resolver(declared, values, found).walk(data, ())
+    found.data = Resolver(declared, values, found, places).walk(data, ())
     return found
 
 
@@ -58,6 +61,7 @@ class Resolver:
     declared: Mapping[str, AnyVariant | None]
     values: Mapping[str, Value]
     found: Resolution
+    places: Places
 
     def walk(self, data: JsonValue, steps: Steps) -> JsonValue:
         """Return the data below a way with values for references."""
@@ -102,7 +106,7 @@ class Resolver:
         match = REFERENCE.fullmatch(word)
         if match is None:
             yield Finding(steps, _("a reference such as {example}").format(example="${variant.name}"), quoted(word))
-        elif not is_place(steps):
+        elif not any(starts(steps, place) for place in self.places):
             text = _("a value that is the same for everybody: only services, checks, faults and texts may vary")
             self.found.used.add(match[1])
             yield Finding(steps, text, quoted(word))
@@ -133,11 +137,6 @@ def formed(value: Value, form: str) -> Value:
     if form == "address":
         return str(IPv4Network(value).network_address)
     return str(value) if form == "text" else value
-
-
-def is_place(steps: Steps) -> bool:
-    """Return whether what stands at a way may differ from one owner to the next."""
-    return any(starts(steps, place) for place in PLACES)
 
 
 def starts(steps: Steps, place: tuple[str, ...]) -> bool:
