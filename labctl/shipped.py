@@ -6,6 +6,6 @@ PACKAGE = Path(__file__).parent
 
 
 def shipped_folder(name: str) -> Path:
-    """Return the folder `playbooks` or `topologies`."""
+    """Return the folder `playbooks`, `topologies` or `exams`."""
     inside = PACKAGE / name
     return inside if inside.is_dir() else PACKAGE.parent / name

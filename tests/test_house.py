@@ -24,6 +24,7 @@ VAGUE = re.compile(r"(^|_)(utils?|helpers?|managers?|common|base|misc)($|_)")
 # Each guide in English and French. The pages for those who change the code are in English only.
 GUIDES = {
     "topology.md": "topology.md",
+    "exam.md": "examen.md",
     "trainer.md": "formateur.md",
     "student.md": "etudiant.md",
     "proctor.md": "surveillant.md",

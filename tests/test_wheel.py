@@ -61,6 +61,7 @@ def test_the_wheel_carries_every_file_that_the_program_reads(installed: Path) ->
     for folder, target in (
         ("playbooks", "labctl/playbooks"),
         ("topologies", "labctl/topologies"),
+        ("exams", "labctl/exams"),
         ("labctl", "labctl"),
     ):
         listed = subprocess.run(["git", "ls-files", folder], cwd=TOP, capture_output=True, text=True, check=True)

@@ -84,11 +84,14 @@ def print_findings(findings: Sequence[Finding]) -> None:
 
 
 @click.command(help=_("Print the JSON Schema of topology files, for completion and errors in an editor."))
-def schema() -> int:
+@click.option("--exam", is_flag=True, help=_("That of exam files."))
+def schema(exam: bool) -> int:
+    from labctl.exam.schema import exam_schema
     from labctl.lab.workplace import shipped_catalogue
     from labctl.topology.schema import topology_schema
 
-    click.echo(json.dumps(topology_schema(shipped_catalogue()), indent=2, ensure_ascii=False))
+    found = exam_schema() if exam else topology_schema(shipped_catalogue())
+    click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     return ExitCode.DONE
 
 

@@ -211,6 +211,8 @@ def default_text(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True, validated_data={})
     if value is None or value in ((), {}):
         return _("none")
+    if isinstance(value, Model):
+        return _("the defaults of its keys")
     return f"`{json.dumps(value)}`" if isinstance(value, bool | int) else f"`{value}`"
 
 

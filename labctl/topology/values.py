@@ -27,6 +27,7 @@ LINK_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$"
 FACILITY_PATTERN = r"^[a-z0-9]{2,10}\.[a-z]{3,7}$"
 LOGIN_PATTERN = r"^[a-z][a-z0-9_-]{0,30}$"
 DOMAIN_PATTERN = r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.){1,8}[a-z]{2,24}$"
+EXAM_NUMBER_PATTERN = r"^E[1-9]$"
 PICTURE_PATTERN = r"^[a-z0-9#?._-]{1,63}$"  # of a name: some of its letters are drawn
 
 PASSWORD_FILE = N_("instead: a file of the node that has it, as its first line or as `password = …`")
@@ -51,6 +52,7 @@ PATTERNS: Mapping[str, str] = {
     FACILITY_PATTERN: N_("a facility and a level, such as user.notice"),
     LOGIN_PATTERN: N_("a login name of 1 to 31 small letters, digits, dashes and underscores"),
     DOMAIN_PATTERN: N_("a domain name in small letters, such as cimes.example"),
+    EXAM_NUMBER_PATTERN: N_("the number of an exam, such as E6"),
     PICTURE_PATTERN: N_("a name in which # stands for a digit and ? for a consonant"),
 }
 
