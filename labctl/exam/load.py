@@ -13,6 +13,7 @@ from labctl.language import _
 from labctl.topology.catalogue import Catalogue
 from labctl.topology.load import (
     Template,
+    another_kind,
     default_values,
     is_file,
     longest_values,
@@ -116,6 +117,8 @@ def load_paper(path: Path, catalogue: Catalogue, shipped: Path) -> Paper:
 def read_paper(path: Path, shipped: Path) -> PaperTemplate:
     """Read an exam file and its topology. Raises ProblemsFound where nothing can be said about their meaning."""
     tree = read_tree(path)
+    if isinstance(tree.data, dict) and "nodes" in tree.data and "recette" not in tree.data:
+        raise another_kind(tree, _("an exam"), _("a topology"), f"labctl validate {path}")
     named = tree.data.get("topology") if isinstance(tree.data, dict) else None
     scenario = find_scenario(named, path.parent, shipped) if isinstance(named, str) else None
     if isinstance(named, str) and scenario is None:

@@ -12,7 +12,7 @@ from labctl.language import _
 from labctl.topology.catalogue import Catalogue
 from labctl.topology.model import Topology
 from labctl.topology.parts import mapping, readable_parts, whole_parts
-from labctl.topology.problems import ProblemsFound, nearest, quoted
+from labctl.topology.problems import Finding, Mark, ProblemsFound, nearest, quoted
 from labctl.topology.references import resolve
 from labctl.topology.semantics import semantic_findings
 from labctl.topology.shapes import as_json, shape_findings
@@ -91,7 +91,14 @@ def longest_values(topology: Topology) -> Mapping[str, Value]:
 def read_template(path: Path) -> Template:
     """Read a topology file. Raises ProblemsFound where nothing can be said about its meaning."""
     tree = read_tree(path)
+    if isinstance(tree.data, dict) and "recette" in tree.data and "nodes" not in tree.data:
+        raise another_kind(tree, _("a topology"), _("an exam"), f"labctl exam validate {path}")
     return Template(tree, read_variants(tree))
+
+
+def another_kind(tree: Tree, expected: str, found: str, hint: str) -> ProblemsFound:
+    """Return the error about a file that is a good one of another kind: nothing else need be said of it."""
+    return ProblemsFound([tree.source.problem(Mark(1, 1), Finding((), expected, found))], hint)
 
 
 def read_variants(tree: Tree) -> Mapping[str, AnyVariant | None]:

@@ -13,11 +13,12 @@ from labctl.exam.load import find_exam, load_paper, read_paper
 from labctl.exam.meaning import number_of
 from labctl.exam.model import Exam, Phase
 from labctl.exam.schema import exam_schema
+from labctl.topology.load import load_topology
 from labctl.topology.problems import ProblemsFound
 from labctl.topology.shapes import Shape, expectation, field_shape, shape_of
 from labctl.topology.tree import read_tree
 from labctl.variants import Lot
-from tests.exam.papers import GOOD, HERE, good_paper, write_exam
+from tests.exam.papers import GOOD, HERE, SCENARIO, good_paper, write_exam
 from tests.topology.known import known
 from tests.topology.test_document import ROOT, shipped_catalogue
 from tests.topology.test_problems import compare
@@ -104,6 +105,16 @@ def test_a_problem_of_the_topology_is_told_in_its_own_file(tmp_path: Path) -> No
     scenario.write_text(scenario.read_text(encoding="utf-8").replace("kind: segment", "kind: segments"))
     with pytest.raises(ProblemsFound, match=r"small\.yml:8:"):
         load_paper(path, known(), TOPOLOGIES)
+
+
+def test_a_topology_is_no_exam_and_an_exam_no_topology() -> None:
+    with pytest.raises(ProblemsFound, match="expected an exam, found a topology") as caught:
+        load_paper(SCENARIO, known(), TOPOLOGIES)
+    assert caught.value.hint == f"labctl validate {SCENARIO}"
+    with pytest.raises(ProblemsFound, match="expected a topology, found an exam") as caught:
+        load_topology(GOOD, known())
+    assert caught.value.hint == f"labctl exam validate {GOOD}"
+    assert len(caught.value.problems) == 1
 
 
 def test_a_name_of_a_shipped_exam_or_a_path() -> None:
