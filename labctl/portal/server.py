@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
-from websockets.protocol import State
-from websockets.server import ServerProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
 
 from labctl.portal import consoles
 from labctl.portal.app import create_app
@@ -34,20 +34,16 @@ class Server(uvicorn.Server):
         """Capture none."""
         yield
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End; a websocket that its page is closing right now must not be closed a second time, which raises."""
-        closing = [one for one in self.server_state.connections if is_closing(one)]
-        for connection in closing:
-            connection.transport.abort()
-        while any(connection in self.server_state.connections for connection in closing):
-            await asyncio.sleep(0.01)
-        await super().shutdown(sockets)
 
+class Websocket(WebSocketsSansIOProtocol):
+    """Uvicorn's websocket, which may be told to end while its page closes it: uvicorn 0.54 raises then."""
 
-def is_closing(connection: object) -> bool:
-    """Return whether a connection is a websocket whose closing handshake has begun (RFC 6455, 7.1.2)."""
-    talk = getattr(connection, "conn", None)
-    return isinstance(talk, ServerProtocol) and talk.state in {State.CLOSING, State.CLOSED}
+    def shutdown(self) -> None:
+        """End, as the process does."""
+        try:
+            super().shutdown()
+        except InvalidState:  # RFC 6455, 7.1.2: the closing handshake has begun already
+            self.transport.close()
 
 
 def given_socket(environment: Mapping[str, str]) -> socket.socket:
@@ -63,7 +59,8 @@ def given_socket(environment: Mapping[str, str]) -> socket.socket:
 def make_config(app: Guard, environment: Mapping[str, str]) -> uvicorn.Config:
     """Return how to serve: no header of a proxy is believed, nothing is written about who asked for what."""
     return uvicorn.Config(
-        app, http="h11", lifespan="off", log_config=None, access_log=False, server_header=False, proxy_headers=False,
+        app, http="h11", ws=Websocket, lifespan="off", log_config=None, access_log=False, server_header=False,
+        proxy_headers=False,
         ssl_certfile=environment.get("LABCTL_PORTAL_CERT") or None,
         ssl_keyfile=environment.get("LABCTL_PORTAL_KEY") or None,
         timeout_keep_alive=30, timeout_graceful_shutdown=LEAVE, limit_concurrency=CONNECTIONS,
