@@ -163,7 +163,7 @@ def student(people: Visits, portal: Portal) -> Visitor:
 
 def ready(page: Page) -> None:
     """Wait on the page of the lab until all of it is ready."""
-    expect(page.locator("#live .state").first).to_have_text(re.compile(r"✔\s*prêt"), timeout=SLOWLY)
+    expect(page.locator("#live .state").first).to_have_text(re.compile(r"✔\s*tout est prêt"), timeout=SLOWLY)
 
 
 def shown(labctl: Installation) -> str:
