@@ -37,8 +37,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.browser)
-            if not (CHROMIUM and AXE.exists() and ASSETS.exists()):
-                item.add_marker(pytest.mark.skip("chromium or the packages of npm are missing: ./bootstrap test"))
 
 
 class Place(Protocol):
@@ -120,6 +118,8 @@ def open_chromium() -> Iterator[Browser]:
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         # No sandbox of its own: CI runs as root. It sees nothing but this host.
+        missing = [str(path) for path in (Path(CHROMIUM or "chromium"), AXE, ASSETS) if not path.exists()]
+        assert missing == [], "./bootstrap test brings Chromium and the packages of npm"
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()

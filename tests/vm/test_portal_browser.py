@@ -21,14 +21,13 @@ from pypdf import PdfReader
 from labctl.worker.accounts import Accounts
 from labctl.worker.records import Records
 from labctl.worker.values import Role
-from tests.browser.conftest import AXE, CHROMIUM, Visitor, Visits, open_chromium
+from tests.browser.conftest import Visitor, Visits, open_chromium
 from tests.browser.keyboards import Azerty
 from tests.homes import TEST_HOME
 from tests.vm.conftest import LAB, Installation
 
 pytestmark = [
     pytest.mark.vm, pytest.mark.labs, pytest.mark.browser, pytest.mark.usefixtures("lab"), pytest.mark.timeout(1800),
-    pytest.mark.skipif(not (CHROMIUM and AXE.exists()), reason="chromium or the packages of npm are missing"),
 ]  # fmt: skip
 
 OWNER = LAB.removeprefix("dmz-")
