@@ -102,7 +102,7 @@ def stamp_files(folder: str, below: str) -> Iterator[Stamp]:
             if entry.is_dir():
                 if entry.name != "__pycache__":
                     yield from stamp_files(entry.path, f"{below}{entry.name}/")
-            else:
+            elif entry.is_file():  # an editor's lock is a link that leads nowhere
                 found = entry.stat()
                 yield Stamp(f"{below}{entry.name}", entry.path, found.st_ino, found.st_size, found.st_mtime_ns)
 
