@@ -128,6 +128,8 @@ def imap(task: dict[str, Any]) -> dict[str, Any]:
             if task["tls"] == "starttls":
                 box.starttls(secure(task["authority"]))
             return read_mailbox(box, task)
+        except TimeoutError:  # it took the connection
+            return {"error": "timeout"}
         finally:
             box.shutdown()
     except imaplib.IMAP4.abort as exc:
