@@ -10,7 +10,7 @@ import click
 from pydantic import JsonValue
 from rich.markup import escape
 
-from labctl.cli.planning import JSON, count_checks
+from labctl.cli.planning import JSON, count_checks, print_problems
 from labctl.cli.table import console, open_table
 from labctl.errors import ExitCode, LabctlError
 from labctl.exam.candidates import Candidate, load_candidates
@@ -38,7 +38,7 @@ CANDIDATES = click.option(
 )  # fmt: skip
 
 
-@click.group(help=_("Prepare practical exams (E6), and prove what happened in them."))
+@click.group(help=_("Check practical exams (E6), and plan the time of each candidate."))
 def exam() -> None:
     """Hold the exam verbs."""
 
@@ -53,10 +53,7 @@ def validate(exams: Sequence[str], roll: Path | None) -> int:
             paper = read_exam(name)
             count = len(load_candidates(roll, paper.exam).listed) if roll else 0
         except LabctlError as exc:
-            click.echo(exc.message)
-            if exc.hint:
-                click.echo(_("Try: {hint}").format(hint=exc.hint), err=True)
-            code = exc.exit_code
+            code = print_problems(exc)
         else:
             counts = [number_of(paper.exam), paper.topology.name, count_checks(len(paper.exam.recette))]
             counts += [count_candidates(count)] if roll else []

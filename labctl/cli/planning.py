@@ -59,15 +59,20 @@ def validate(files: Sequence[str]) -> int:
         try:
             path, topology = load_named(name)
         except LabctlError as exc:
-            click.echo(exc.message)
-            if exc.hint:
-                click.echo(_("Try: {hint}").format(hint=exc.hint), err=True)
-            code = exc.exit_code
+            code = print_problems(exc)
         else:
             counts = [count_machines(len(topology.nodes)), count_checks(len(topology.checks))]
             counts += [count_faults(len(topology.faults))] if topology.faults else []
             click.echo(_("{path}: valid ({counts})").format(path=path, counts=", ".join(counts)))
     return code
+
+
+def print_problems(exc: LabctlError) -> ExitCode:
+    """Print what is wrong with one file of several, and return the exit code for it."""
+    click.echo(exc.message)
+    if exc.hint:
+        click.echo(_("Try: {hint}").format(hint=exc.hint), err=True)
+    return exc.exit_code
 
 
 def count_machines(count: int) -> str:

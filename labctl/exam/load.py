@@ -6,7 +6,6 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from labctl.errors import InvalidFile
 from labctl.exam.meaning import exam_findings
 from labctl.exam.model import Exam
 from labctl.language import _
@@ -15,6 +14,7 @@ from labctl.topology.load import (
     Template,
     another_kind,
     default_values,
+    find_file,
     is_file,
     longest_values,
     read_shapes,
@@ -138,16 +138,5 @@ def find_exam(name_or_path: str, shipped: Path) -> Path:
 
     Raises InvalidFile with the nearest name where there is neither.
     """
-    path, known = Path(name_or_path), shipped_topologies(shipped)
-    if is_file(path):
-        return path
-    if name_or_path in known:
-        return known[name_or_path]
-    if path.suffix or "/" in name_or_path:
-        return path  # loading says what is wrong with the path
     text = _("there is no file and no shipped exam {name}; shipped are: {names}")
-    message = text.format(name=quoted(name_or_path), names=", ".join(known) or _("none"))
-    near = nearest(name_or_path, known)
-    if near:
-        message += _('; did you mean "{name}"?').format(name=near)
-    raise InvalidFile(message, hint=f"labctl exam validate {near}" if near else "")
+    return find_file(name_or_path, shipped, text, "labctl exam validate")

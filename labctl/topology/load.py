@@ -129,6 +129,15 @@ def find_topology(name_or_path: str, shipped: Path) -> Path:
 
     Raises InvalidFile with the nearest name where there is neither.
     """
+    text = _("there is no file and no shipped topology {name}; shipped are: {names}")
+    return find_file(name_or_path, shipped, text, "labctl validate")
+
+
+def find_file(name_or_path: str, shipped: Path, unknown: str, verb: str) -> Path:
+    """Return the file of a path, or of a shipped name; else raise InvalidFile with the nearest name.
+
+    `unknown` is the error's sentence, with {name} and {names}; `verb` the command that reads such a file.
+    """
     path = Path(name_or_path)
     if is_file(path):
         return path
@@ -138,11 +147,10 @@ def find_topology(name_or_path: str, shipped: Path) -> Path:
     if path.suffix in SUFFIXES or "/" in name_or_path:
         return path  # loading says what is wrong with the path
     near = nearest(name_or_path, known)
-    text = _("there is no file and no shipped topology {name}; shipped are: {names}")
-    message = text.format(name=quoted(name_or_path), names=", ".join(known) or _("none"))
+    message = unknown.format(name=quoted(name_or_path), names=", ".join(known) or _("none"))
     if near:
         message += _('; did you mean "{name}"?').format(name=near)
-    raise InvalidFile(message, hint=f"labctl validate {near}" if near else "")
+    raise InvalidFile(message, hint=f"{verb} {near}" if near else "")
 
 
 def shipped_topologies(folder: Path) -> Mapping[str, Path]:
