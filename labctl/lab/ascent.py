@@ -45,6 +45,7 @@ class Ascent:
     stop: Stop
     result: Progressed = field(default_factory=Progressed)
     secrets: dict[str, Keys] = field(default_factory=dict)
+    answered: set[str] = field(default_factory=set)  # nodes that have answered a login after all that is done to them
 
     def run(self) -> Progressed:
         """Do the plan's actions and the gate; a node that fails does not hold back the others."""
@@ -168,9 +169,19 @@ class Ascent:
         self.place.machines.wait_agent(node.name, BOOT_DEADLINE * factor)
 
     def personalise_machine(self, mould: Mould, factor: float, action: Action) -> None:
-        """Give a clone its own keys, time and leases."""
+        """Give a clone its own keys, time and leases, and log in where neither Ansible nor a ready check will.
+
+        Here and not at the gate: on few processors, the logins of a whole lab at once hold each other up.
+        """
         node = self.plan.node(action.target)
         mould.personalise(node, self.secrets[node.member], LOGIN_DEADLINE * factor)
+        later = {other.target for other in self.plan.actions_of(ActionKind.CONFIGURE)}
+        later |= {check.origin for check in self.wish.topology.checks if check.ready}
+        if node.member not in later:
+            self.tell(node.member, "login", Progress.STARTED)
+            self.log_in(node)
+            self.answered.add(node.member)
+            self.tell(node.member, "login", Progress.DONE)
 
     def define_machines(self) -> None:
         """Define machines that somebody removed from libvirt again, on the disks that they had."""
@@ -263,11 +274,15 @@ class Ascent:
                 self.place.machines.mark_configured(node.name, self.plan.seat, node.tag.configured)
 
     def pass_gate(self) -> None:
-        """Log in on every node and run the ready checks, side by side; asking a node for its checks is a login too."""
+        """Log in on every node and run the ready checks, side by side; asking a node for its checks is a login too.
+
+        A clone that answered a login after all that was done to it is not asked for another one.
+        """
         nodes = {node.member: node for node in self.plan.nodes if node.member not in self.result.failures}
         checks = [check for check in self.wish.topology.checks if check.ready and check.node in nodes]
         asked = {check.origin for check in checks}
-        quiet = [Action(ActionKind.START_MACHINE, name, Reason.REQUESTED) for name in nodes if name not in asked]
+        heard = asked | self.answered
+        quiet = [Action(ActionKind.START_MACHINE, name, Reason.REQUESTED) for name in nodes if name not in heard]
         logins = {name: keys.login(self.plan.folders, node) for name, node in nodes.items()}
         with Crew(max_workers=1) as other:
             checking = other.submit(run_checks, checks, SshProber(self.place.guests, logins), self.monitor)

@@ -47,7 +47,7 @@ def ensure_keys(folders: Folders, lab: str, nodes: Iterable[PlannedNode]) -> dic
         private = (path.read_text(encoding="ascii") for path in (host, management))
         keys[node.member] = Keys(next(private), public, next(private), authorized)
         lines.append(f"[{node.address}]:{MANAGEMENT_PORT} {' '.join(pinned.split()[:2])}\n")
-    write_secret(paths.known_hosts, "".join(lines).encode())
+    write_secret(paths.known_hosts, "".join(lines).encode(), lasting=False)
     return keys
 
 
@@ -123,12 +123,16 @@ def ensure_file(path: Path, generate: Callable[[], bytes]) -> None:
         write_secret(path, generate())
 
 
-def write_secret(path: Path, content: bytes) -> None:
-    """Write a file for its owner alone; it is whole or absent, a crash leaves no half key."""
+def write_secret(path: Path, content: bytes, *, lasting: bool = True) -> None:
+    """Write a file for its owner alone; it is whole or absent, a crash leaves no half key.
+
+    What is not `lasting` may be lost in a power cut: it is written anew before anything needs it.
+    """
     temporary = path.with_name(f".{path.name}.new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as stream:
         stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
+        if lasting:
+            stream.flush()
+            os.fsync(stream.fileno())
     temporary.rename(path)

@@ -57,7 +57,7 @@ class Mould:
     def write_identity(self, node: PlannedNode, own: Keys) -> None:
         """Write what the node finds out about itself when it boots."""
         identity = self.folders.identity(node.member)
-        keys.write_secret(identity, render_identity(node, own).encode())
+        keys.write_secret(identity, render_identity(node, own).encode(), lasting=False)
         self.place.give_to_qemu(identity)
 
     def wake(self, node: PlannedNode) -> bool:

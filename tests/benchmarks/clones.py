@@ -5,7 +5,6 @@ import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from labctl.lab.thaw import Mould
 from labctl.lab.up import bring_up
 from labctl.lab.wish import Stop, Wish
 from labctl.lab.workplace import Workplace
-from labctl.monitor import Silent
+from labctl.monitor import Event, Monitor, Progress, Silent
 from labctl.plan.lab import plan_lab
 from labctl.plan.model import Plan, PlannedNode
 from labctl.plan.observed import DomainState
@@ -45,9 +44,7 @@ CLASS = tuple(f"s{number:02d}" for number in range(1, 25))
 TIMES = 3
 SETTLE_SECONDS = 90.0  # KSM needs some passes over all memory
 NODE = "web"
-PIDS = Path("/run/libvirt/qemu")  # libvirt keeps the process of each machine there
-WATCH_SECONDS = 0.05
-LIMIT_SECONDS = 120.0
+SILENT = Silent()
 
 
 def measure_one(place: Workplace) -> dict[str, float]:
@@ -136,10 +133,10 @@ def prepared(place: Workplace, path: Path = DMZ) -> Iterator[tuple[Topology, Pat
             take_down(place, lab, Silent())
 
 
-def bring(place: Workplace, wish: ClassWish) -> tuple[float, list[LabResult]]:
+def bring(place: Workplace, wish: ClassWish, monitor: Monitor = SILENT) -> tuple[float, list[LabResult]]:
     """Return the seconds that a wish takes and what became of each lab. A lab that is not ready spoils the figure."""
     start = time.perf_counter()
-    results = bring_up_labs(place, wish, lambda image: pace(place, image), Silent(), Stop())
+    results = bring_up_labs(place, wish, lambda image: pace(place, image), monitor, Stop())
     seconds = time.perf_counter() - start
     for result in results:
         if result.error:
@@ -149,11 +146,24 @@ def bring(place: Workplace, wish: ClassWish) -> tuple[float, list[LabResult]]:
     return seconds, results
 
 
+class Answers:
+    """A monitor that notes when each machine has answered a login; where checks are asked, when they were answered."""
+
+    def __init__(self) -> None:
+        self.start = time.perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    def tell(self, event: Event) -> None:
+        """Note the first answer of a machine."""
+        if event.step in ("login", "check") and event.progress is Progress.DONE:
+            self.seconds.setdefault(event.subject, time.perf_counter() - self.start)
+
+
 def one_lab(place: Workplace, topology: Topology, path: Path) -> dict[str, float]:
     """Return the seconds of a lab of three machines from nothing, of its reset and of one machine's reset.
 
     Of resets, `…_gate_seconds` are those until the gate with its checks was passed, `…_seconds` those until SSH
-    answered on every machine of the reset: two measures, for the logins of the second cost the first one time.
+    answered on every machine of the reset; for a machine that is asked for checks, until it had answered them all.
     """
     wish = ClassWish(topology, path, ("one",))
     seconds: dict[str, list[float]] = defaultdict(list)
@@ -161,32 +171,11 @@ def one_lab(place: Workplace, topology: Topology, path: Path) -> dict[str, float
     for _turn in range(TIMES):
         seconds["lab_seconds"].append(bring(place, wish)[0])
         for name, nodes in resets.items():
-            again = replace(wish, reset=nodes)
-            seconds[f"{name}_gate_seconds"].append(bring(place, again)[0])
-            seconds[f"{name}_seconds"].append(reset_until_ssh(place, again))
+            answers = Answers()
+            seconds[f"{name}_gate_seconds"].append(bring(place, replace(wish, reset=nodes), answers)[0])
+            seconds[f"{name}_seconds"].append(max(answers.seconds[node] for node in nodes))
         take_down(place, f"{topology.name}-one", Silent())
     return {name: median(values) for name, values in seconds.items()}
-
-
-def reset_until_ssh(place: Workplace, wish: ClassWish) -> float:
-    """Return the seconds from the beginning of a reset until every new machine has answered a login over SSH."""
-    plan = place.plan(wish.topology, wish.owners[0])
-    nodes = [plan.node(name) for name in wish.reset]
-    start = time.perf_counter()
-    with ThreadPoolExecutor(len(nodes)) as watchers:
-        answers = [watchers.submit(await_answer, place, plan, node) for node in nodes]
-        bring(place, wish)
-        return max(answer.result() for answer in answers) - start
-
-
-def await_answer(place: Workplace, plan: Plan, node: PlannedNode) -> float:
-    """Return when another machine of the same name than the one that runs now has answered a login."""
-    process = PIDS / f"{node.name}.pid"
-    old = process.read_text(encoding="ascii")
-    while not process.exists() or process.read_text(encoding="ascii") in ("", old):
-        time.sleep(WATCH_SECONDS)
-    place.guests.wait_login(keys.login(plan.folders, node), LIMIT_SECONDS)
-    return time.perf_counter()
 
 
 def one_node(place: Workplace, topology: Topology, golden: Frozen) -> dict[str, float]:
