@@ -64,8 +64,11 @@ class ConsoleRoom(Protocol):
         """Return a ticket. Raises NotDone."""
         ...
 
-    def serve(self, caller: Caller, request: OpenConsole, connection: socket.socket, still: Callable[[], bool]) -> None:
-        """Answer with the descriptor of a console, and keep it until either side ends it. Raises NotDone before."""
+    def serve(self, caller: Caller, request: OpenConsole, connection: socket.socket, still: Callable[[], bool]) -> str:
+        """Answer with the descriptor of a console, and keep it until either side ends it. Raises NotDone before.
+
+        Return what was wrong with the page where that is why it was ended, "" else.
+        """
         ...
 
     def holders(self, lab: str) -> Mapping[str, Sequence[str]]:

@@ -12,7 +12,8 @@ import pytest
 
 from labctl.errors import LabctlError
 from labctl.worker.answers import ConsoleOpened
-from labctl.worker.consoles import MOST_OF_ONE, Consoles, Opened
+from labctl.worker.consoles import MOST_OF_ONE, Consoles
+from labctl.worker.opened import Opened
 from labctl.worker.terminal import PATIENCE
 from labctl.worker.tickets import Grant, Holder
 from labctl.worker.values import ConsoleMode, Refusal

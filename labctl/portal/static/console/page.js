@@ -121,7 +121,7 @@ function stop(text, offers = {}) {
 // The portal, or what is behind it, is started again: it comes back within seconds, and the console with it.
 function again(text = "") {
   if (tries >= WAITS.length) return stop(text || words.gone);
-  say(words.lost, "bad");
+  say(text ? `${text} ${words.again}` : words.lost, "bad");
   ended = true;
   view?.close();
   channel?.close();
