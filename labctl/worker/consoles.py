@@ -125,7 +125,6 @@ class Consoles:
         def leave() -> None:
             with suppress(OSError):
                 kept.shutdown(socket.SHUT_RDWR)
-            kept.close()
 
         self._lead(opened, leave)
 

@@ -100,7 +100,7 @@ class Office:
         self.accounts = Accounts(self.records, lambda: read_directory(place.home))
         self.hub = Hub()
         self.library = Library(place)
-        self.watch = Watch(place, self.lab_changed, longest_look)
+        self.watch = Watch(place, self.lab_changed, longest_look, self.host_changed)
         self.runs = Runs(place.home, self.run_changed)
         self.jobs = Jobs(self.records, acts_of(place, pace), self.job_changed)
         self.consoles = consoles
@@ -240,6 +240,11 @@ class Office:
 
                 self.hub.publish(node_event, about.name, about.owner)
         self.hub.publish(lab_event, about.name, about.owner)
+
+    def host_changed(self) -> None:
+        """Tell all listeners that libvirt is away, or there again."""
+        event = Event(kind="host", at=now())
+        self.hub.publish_to_all(event)
 
     def run_changed(self, lab: str) -> None:
         """Tell the listeners that a run of a command line took or gave back a lab, and look at it; ours are told of."""

@@ -108,7 +108,7 @@ class Opened:
             while self.ending is None:
                 ready = {descriptor for descriptor, _what in poll.poll(RECHECK * 1000)}
                 heard_control, rung = control.fileno() in ready, self._rung.fileno() in ready
-                if ready - {control.fileno(), self._rung.fileno()}:
+                if self.ending is None and ready - {control.fileno(), self._rung.fileno()}:
                     self.end(self.why())
                 if heard_control:
                     heard = control.recv(LONGEST_LINE)
@@ -136,6 +136,8 @@ class Opened:
         """Close what is left of it."""
         self.end(Ending.LEFT)
         self.release()
+        if self.screen is not None:
+            self.screen.close()
         self._bell.close()
         self._rung.close()
 

@@ -29,12 +29,17 @@ SHOWS_IT_RUNS = frozenset({NodeState.READY, NodeState.PAUSED})
 
 
 class Watch:
-    """Knows how all labs are. `changed` is called, from its own thread, with what a lab was and what it is now."""
+    """Knows how all labs are. `changed` is called, from its own thread, with what a lab was and what it is now.
+
+    `troubled` is called, from any thread, when libvirt goes away or hangs, and when it is there again.
+    """
 
     def __init__(
         self, place: Workplace, changed: Callable[[LabStatus | None, LabStatus | None], None],
-        longest_look: float = LONGEST_LOOK,
+        longest_look: float = LONGEST_LOOK, troubled: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
+        self._troubled = troubled
+        self._told_trouble = False
         self._place = place
         self._longest_look = longest_look
         self._changed = changed
@@ -71,6 +76,9 @@ class Watch:
             else:
                 self._everything = True
             self._bell.notify_all()
+        if change.what == "lost":
+            self._trouble = _("libvirt went away; what is shown may be old")
+            self._tell_trouble()
 
     def look_at(self, *labs: str) -> None:
         """Ask for a fresh look at labs; at everything where none is named."""
@@ -129,6 +137,9 @@ class Watch:
 
     def _look(self, domains: set[str], labs: set[str], *, everything: bool) -> None:
         self._looking_since = time.monotonic()
+        overdue = threading.Timer(self._longest_look + SETTLE, self._tell_trouble)
+        overdue.daemon = True
+        overdue.start()
         try:
             if domains:
                 labs = labs | self._glance(domains)
@@ -149,6 +160,17 @@ class Watch:
             self._trouble = ""
         finally:
             self._looking_since = None
+            overdue.cancel()
+            self._tell_trouble()
+
+    def _tell_trouble(self) -> None:
+        """Tell where there is trouble now and was none, or the other way round."""
+        with self._bell:
+            troubled = bool(self.trouble)
+            if troubled is self._told_trouble:
+                return
+            self._told_trouble = troubled
+        self._troubled()
 
     def _glance(self, domains: set[str]) -> set[str]:
         """Note at once what libvirt alone tells of these machines, and return their labs; guests are asked later."""
