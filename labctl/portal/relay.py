@@ -90,6 +90,7 @@ class Relay:
                 why = tasks[2].result() if told[0] else why
             if why in FAULTS:
                 await self._tell_worker(json.dumps({"why": why.value}).encode() + b"\n")
+                await asyncio.wait([tasks[2]], timeout=TOLD_WITHIN)  # before the stream ends, which has no reason
             return Why.ENDED if why is Why.LEFT and not self._page_left(tasks) else why
         finally:
             for task in tasks:

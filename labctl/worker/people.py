@@ -25,8 +25,8 @@ from labctl.worker.values import Refusal, Role
 from labctl.worker.wire import NotDone
 
 HOST_AWAY = N_(
-    "The machines of this host cannot be reached at the moment: what runs in them goes on, and what is shown here may be "
-    "old. This page says when they are back."
+    "The machines of this host cannot be reached at the moment: what runs in them goes on, and what is shown here may "
+    "be old."
 )
 
 
