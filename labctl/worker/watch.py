@@ -23,6 +23,7 @@ from labctl.worker.values import LabState
 RECONCILE = 60.0  # seconds
 SETTLE = 0.1  # seconds in which several events of one lab become one look
 LONGEST_LOOK = 15.0  # seconds after which libvirt counts as hanging
+MIND = 1.0  # seconds between two looks at whether it does
 RETRY = 5.0  # seconds until a machine that did not answer is asked again
 PATIENT = 600.0  # seconds for which that goes on
 SHOWS_IT_RUNS = frozenset({NodeState.READY, NodeState.PAUSED})
@@ -55,14 +56,17 @@ class Watch:
         self.troubles = 0  # how many looks libvirt did not answer
         self._looked_at = -RECONCILE
         self.looked = threading.Event()  # once everything was seen for the first time
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     def start(self) -> None:
         """Begin to watch."""
         self._thread.start()
+        threading.Thread(target=self._mind, name="watch-mind", daemon=True).start()
 
     def stop(self) -> None:
         """End; a look that hangs in libvirt is left behind."""
+        self._ended.set()
         with self._bell:
             self._stopping = True
             self._bell.notify_all()
@@ -137,9 +141,6 @@ class Watch:
 
     def _look(self, domains: set[str], labs: set[str], *, everything: bool) -> None:
         self._looking_since = time.monotonic()
-        overdue = threading.Timer(self._longest_look + SETTLE, self._tell_trouble)
-        overdue.daemon = True
-        overdue.start()
         try:
             if domains:
                 labs = labs | self._glance(domains)
@@ -160,7 +161,11 @@ class Watch:
             self._trouble = ""
         finally:
             self._looking_since = None
-            overdue.cancel()
+            self._tell_trouble()
+
+    def _mind(self) -> None:
+        """Notice a look that hangs, which its own thread cannot."""
+        while not self._ended.wait(MIND):
             self._tell_trouble()
 
     def _tell_trouble(self) -> None:
