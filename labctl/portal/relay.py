@@ -24,9 +24,10 @@ TOLD_WITHIN = 6.0  # seconds in which the worker says why a console ended: it as
 
 
 class Why(StrEnum):
-    """Why a console ended, mostly in the worker's words. LOST: the worker is gone, and may come back, as libvirt (AWAY).
+    """Why a console ended, mostly in the worker's words.
 
-    GONE: the page says nothing any more; STUCK: the machine takes nothing.
+    LOST, AWAY: the worker, or libvirt, is gone and may come back. GONE: the page says nothing any more; STUCK: the
+    machine takes nothing.
     """
 
     LEFT = "left"

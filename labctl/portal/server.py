@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,12 +16,13 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
 from websockets.exceptions import InvalidState
 
 from labctl.portal import consoles
 from labctl.portal.app import create_app
 from labctl.portal.failures import too_slow
-from labctl.portal.guard import Guard
+from labctl.portal.guard import Guard, Refusals
 from labctl.portal.settings import read_settings
 from labctl.worker.client import Client
 
@@ -49,14 +50,17 @@ class Server(uvicorn.Server):
 class Requests(H11Protocol):
     """Uvicorn's HTTP, which waits for ever for the rest of a request's head, a websocket's among them; this does not.
 
-    `late` is told of each that said something and did not end it. Browsers open connections that they do not need
+    `refusals` notes each that said something and did not end it. Browsers open connections that they do not need
     yet: those that say nothing are closed without a word.
     """
 
-    def __init__(self, *args: Any, patience: float, late: Callable[[Any], None], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self, config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None, *, patience: float, refusals: Refusals,
+    ) -> None:  # fmt: skip
+        super().__init__(config, server_state, app_state, _loop)
         self.patience = patience
-        self.late = late
+        self.refusals = refusals
         self.timer: asyncio.TimerHandle | None = None
         self.heard = False  # something of a request whose head is not whole
 
@@ -91,7 +95,7 @@ class Requests(H11Protocol):
         if self.transport.is_closing():
             return
         if self.heard:
-            self.late(self.client)
+            self.refusals.note({"client": self.client}, too_slow())
             self.transport.write(TOO_LATE)
         self.transport.close()
 
@@ -122,9 +126,9 @@ def make_config(app: Guard, environment: Mapping[str, str], patience: float = AS
 
     `patience` is for how many seconds the head of a request is waited for.
     """
-    requests = partial(Requests, patience=patience, late=lambda client: app.refusals.note({"client": client}, too_slow()))
+    requests = cast("type[asyncio.Protocol]", partial(Requests, patience=patience, refusals=app.refusals))
     return uvicorn.Config(
-        app, http=cast("type[asyncio.Protocol]", requests), ws=Websocket, lifespan="off", log_config=None, access_log=False, server_header=False,
+        app, http=requests, ws=Websocket, lifespan="off", log_config=None, access_log=False, server_header=False,
         proxy_headers=False,
         ssl_certfile=environment.get("LABCTL_PORTAL_CERT") or None,
         ssl_keyfile=environment.get("LABCTL_PORTAL_KEY") or None,

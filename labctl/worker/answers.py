@@ -389,7 +389,8 @@ class Event(Model):
     """Something that changed. `kind` is lab, node, job, checks, message, call, console, host, session or pulse.
 
     lab, node: `state` and `words` are those of the lab, or of `node` in it. `session` says that the session that
-    listens has ended, `host` that libvirt is away or there again; `pulse` comes every 15 seconds, so that a dead connection shows.
+    listens has ended, `host` that libvirt is away or there again; `pulse` comes every 15 seconds, so that a dead
+    connection shows.
     """
 
     kind: str

@@ -66,6 +66,7 @@ class Opened:
         self.resize: Callable[[int, int], None] = lambda _columns, _rows: None
         self.ending: Ending | None = None
         self.people: tuple[Grant, ...] = ()
+        self._said = b""  # of a line that is not whole
         self._lock = threading.Lock()
         self._bell, self._rung = socket.socketpair()
         self._rung.setblocking(False)
@@ -96,32 +97,20 @@ class Opened:
 
         `control` is the connection that the console was asked for on, `still` whether its right goes on.
         """
-        said = b""
         begun = False  # the answer to the request may still be on its way: the other side speaks first
         control.settimeout(TOLD_WITHIN)
-        poll = select.poll()
-        for side in (control, self._rung):
-            poll.register(side, select.POLLIN)
-        if self.screen is not None:
-            poll.register(self.screen, select.POLLRDHUP)  # the machine's end; what it shows is for the web process
+        poll = self._poll(control)
         try:
             while self.ending is None:
                 ready = {descriptor for descriptor, _what in poll.poll(RECHECK * 1000)}
-                heard_control, rung = control.fileno() in ready, self._rung.fileno() in ready
+                heard, rung = control.fileno() in ready, self._rung.fileno() in ready
                 if self.ending is None and ready - {control.fileno(), self._rung.fileno()}:
                     self.end(self.why())
-                if heard_control:
-                    heard = control.recv(LONGEST_LINE)
-                    said += heard
-                    if not heard or len(said) > LONGEST_LINE:
-                        return
-                    *lines, said = said.split(b"\n")
-                    for line in lines:
-                        self._hear(line)
+                if heard and not self._listen(control):
+                    return
                 if rung:
-                    with suppress(BlockingIOError):
-                        self._rung.recv(64)
-                if (rung and begun) or (heard_control and not begun):
+                    self._quieten()
+                if (rung and begun) or (heard and not begun):
                     self._tell(control, self._notice())
                     begun = True
                 if not still():
@@ -140,6 +129,30 @@ class Opened:
             self.screen.close()
         self._bell.close()
         self._rung.close()
+
+    def _poll(self, control: socket.socket) -> select.poll:
+        """Return what tells of the web process, of the bell, and of a machine that closes its screen."""
+        poll = select.poll()
+        for side in (control, self._rung):
+            poll.register(side, select.POLLIN)
+        if self.screen is not None:
+            poll.register(self.screen, select.POLLRDHUP)  # what it shows is for the web process
+        return poll
+
+    def _listen(self, control: socket.socket) -> bool:
+        """Hear what the web process says; return whether it is there."""
+        heard = control.recv(LONGEST_LINE)
+        self._said += heard
+        if not heard or len(self._said) > LONGEST_LINE:
+            return False
+        *lines, self._said = self._said.split(b"\n")
+        for line in lines:
+            self._hear(line)
+        return True
+
+    def _quieten(self) -> None:
+        with suppress(BlockingIOError):
+            self._rung.recv(64)
 
     def _hear(self, line: bytes) -> None:
         said = FromWeb.model_validate_json(line)
