@@ -172,7 +172,7 @@ class Machines:
 
     def go_off(self, after: float = 0.5) -> None:
         """Switch a machine off as libvirt does: its consoles end a moment before it is known to be off."""
-        for one in (*self.streams, *self.screens):
+        for stop in (*(one.stop for one in self.streams), *(one.stop for one in self.screens)):
             with suppress(OSError):  # closed long ago
-                one.stop()
+                stop()
         threading.Timer(after, lambda: setattr(self, "running", False)).start()
