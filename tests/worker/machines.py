@@ -155,6 +155,8 @@ class Machines:
     def open_serial(self, lab: str, node: str, *, force: bool) -> PtyStream:  # noqa: ARG002
         if any(not stream.closed.is_set() for stream in self.streams):
             raise AssertionError("libvirt gives a serial console to one stream at a time")
+        if not self.reachable:
+            raise HostNotReady("libvirt went away")
         if self.held and not force:
             raise Busy("somebody else has the console open")
         self.held = False
