@@ -266,7 +266,7 @@ def test_a_reset_by_the_page_cuts_the_console_and_says_so(people: Visits, portal
     other.uncheck("#keep")
     other.click("form[action$='/reset'] button.danger")
     says(page, re.compile("Cette console a été fermée|La machine est éteinte"))
-    expect(other.locator("#jobs")).to_contain_text("remise à zéro")
+    expect(other.locator("#jobs")).to_contain_text("réinitialisation")
     wait_for(lambda: labctl.on(NODE, "test", "-e", "/root/mine").returncode == 1, 600)
     other.reload()
     ready(other)
