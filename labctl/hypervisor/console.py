@@ -77,7 +77,7 @@ class Console:
         try:
             self._here.sendall(data)
         except OSError as exc:
-            raise LabctlError(_("the console is closed")) from exc
+            raise self._loss or LabctlError(_("the console is closed")) from exc
 
     def close(self) -> None:
         """Give the console back."""
