@@ -43,7 +43,8 @@ CLASS_PAGES: dict[str, tuple[str, Form]] = {
     "log_class": (f"/log?class={CLASS}", None), "forecast": (f"/classes/{CLASS}/start?topology=nothing", None),
     "start": (f"/classes/{CLASS}/start", {"topology": "nothing"}), "grid": (f"/classes/{CLASS}/grid", None),
     "report_class": (f"/classes/{CLASS}/report?format=json", None),
-    "accounts_class": (f"/accounts?class={CLASS}", None), "accounts": ("/accounts", None), "new_code": ("/accounts/bob/code", {}),
+    "accounts_class": (f"/accounts?class={CLASS}", None), "accounts": ("/accounts", None),
+    "new_code": ("/accounts/bob/code", {}),
 }  # fmt: skip
 # The drawing is part of the page of a lab; labs are removed among many, which each are looked at.
 ELSEWHERE = {"drawing", "down"}
