@@ -242,7 +242,7 @@ def create_session(home: Path, name: str, about: Mapping[str, JsonValue], clock:
     about = json.loads(canonical(about))  # as it will be read again
     session = Session(exams_folder(home) / check_name(name), clock or HostClock())
     with explain_files(session.folder.parent):
-        session.folder.parent.mkdir(mode=0o700, exist_ok=True)
+        session.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (session.folder, session.papers, session.documents, session.folder / "evidence"):
             folder.mkdir(mode=0o700, exist_ok=True)
         sync_folder(session.folder.parent)
