@@ -2,7 +2,7 @@
 
     LABCTL_HOME/exams/NAME/    for root alone
         audit.jsonl            what happened, see `audit`; the only memory of a session
-        papers/                exam.yml, topology.yml, candidates.csv as at `prepare`; names.json, for the jury
+        papers/                exam.yml and its topology as at `prepare`; names.json, for the jury
         sealed/                what `seal` made: bundle, manifest, signature, public key
         evidence/NUMBER/       what was collected of a candidate
         documents/             sheets and reports

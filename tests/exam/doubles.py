@@ -27,6 +27,7 @@ class World:
     copies: dict[str, float] = field(default_factory=dict)
     resets: dict[str, float] = field(default_factory=dict)
     refusing: set[str] = field(default_factory=set)
+    clocks_set: set[str] = field(default_factory=set)
     full: bool = False
     takes: float = 0.0
 
@@ -82,6 +83,10 @@ class FakeLabs:
         self.world.copies.setdefault(name, self.world.clock.steady)
         self.fault.count()
         return Copied(f"frozen/{name}", 1000)
+
+    def set_clocks(self, labs: Sequence[str]) -> None:
+        self.fault.count()
+        self.world.clocks_set.update(labs)
 
     def states(self, labs: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
         return {lab: dict(self.world.machines.get(lab, {})) for lab in labs}

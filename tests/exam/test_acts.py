@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from labctl.errors import Refused
 from labctl.exam.acts import close, extend, message, note_incident, pause, resume
@@ -133,7 +134,7 @@ def test_who_has_no_right_to_pauses_is_not_paused(tmp_path: Path) -> None:
     room = make_room(tmp_path)
     listed = room.session.read().about["candidates"]
     assert isinstance(listed, list)
-    other = [{**one, "pauses": False} for one in listed if isinstance(one, dict)]
+    other: list[JsonValue] = [{**one, "pauses": False} for one in listed if isinstance(one, dict)]
     session = make_session(tmp_path / "other", room.clock, candidates=other)
     open_session(session, room.world)
     strict = Room(session, room.world, conduct(session, room.world))
