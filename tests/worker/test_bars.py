@@ -2,12 +2,13 @@
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from labctl.lab.barring import bar, unbar
 from labctl.worker.bars import follow_bars
-from labctl.worker.requests import AskLab, ConsoleTicket, Reset, RunChecks
+from labctl.worker.requests import Ask, AskLab, ConsoleTicket, Reset, RunChecks
 from labctl.worker.values import ConsoleMode, Refusal
 from labctl.worker.wire import NotDone
 from tests.lab.doubles import World, make_place
@@ -37,11 +38,12 @@ def test_the_owner_of_a_closed_lab_looks_and_does_nothing(tmp_path: Path) -> Non
         assert {verb for verb, why in now.items() if why is Refusal.NOT_NOW} >= acts
         assert now["lab"] is now["statement"] is None
         assert refused(desk, "durand") == trainer
-        who = {"token": desk.tokens["alice"], "language": "en", "lab": ALICE}
+        who: dict[str, Any] = {"token": desk.tokens["alice"], "language": "en", "lab": ALICE}
         desk.client.ask(AskLab(**who))
-        for request in (
-            ConsoleTicket(**who, node="server", mode=ConsoleMode.SERIAL), Reset(**who, nodes=()), RunChecks(**who)
-        ):  # fmt: skip
+        requests: list[Ask[Any]] = [
+            ConsoleTicket(**who, node="server", mode=ConsoleMode.TEXT), Reset(**who, nodes=()), RunChecks(**who)
+        ]  # fmt: skip
+        for request in requests:
             with pytest.raises(NotDone, match="this lab is closed"):
                 desk.client.ask(request)
         unbar(tmp_path, ALICE)
