@@ -47,14 +47,13 @@ UNFINISHED = ".part"
 
 @dataclass(frozen=True)
 class HostLabs:
-    """The labs of one session on a workplace. `folder` gets the copies; `internet` tells whether names are allowed."""
+    """The labs of one session on a workplace; `folder` gets the copies."""
 
     place: Workplace
     links: Links
     folder: Path
     pace: Callable[[Path], Pace]
     monitor: Monitor
-    internet: bool = False
     copy_file: Callable[[Path, Path], None] = copy_disk
     room: Callable[[Path], int] = free_bytes
     layouts: dict[str, Plan] = field(default_factory=dict)
@@ -66,7 +65,7 @@ class HostLabs:
         return self.layouts[lab]
 
     def set_links(self, lab: str, *, up: bool) -> tuple[str, ...]:
-        """Pull the management link of each machine, and its links to the Internet where no name is allowed."""
+        """Pull the management link of each machine, and its links to the Internet, or plug them in again."""
         layout = self.layout(lab)
         cards = [(node, card) for node in layout.nodes for card in self.forbidden(layout, node)]
         with Crew(max_workers=max(1, len(cards))) as crew:
@@ -78,7 +77,7 @@ class HostLabs:
         """Return the cards of a machine that have no link during the work."""
         kinds = {network.member: network.kind for network in layout.networks}
         outside = [one for one in node.interfaces if kinds.get(one.network) is NetworkKind.INTERNET]
-        return [node.management, *([] if self.internet else outside)]
+        return [node.management, *outside]
 
     def set_link(self, node: PlannedNode, card: PlannedInterface, up: bool) -> None:
         """Set one link."""
