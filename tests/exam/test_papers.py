@@ -52,8 +52,6 @@ def test_a_session_knows_times_and_no_names(session: Session) -> None:
         "0101": 120, "0102": pytest.approx(159.6), "0103": 160,
     }  # fmt: skip
     assert all(one.lab == f"small-{one.owner}" for one in standing.candidates.values())
-        f"small-{one.owner}" for one in standing.candidates.values()
-    ]
     assert b"Ada" not in session.audit.read_bytes()
     assert json.loads((session.papers / "names.json").read_bytes()) == {"0101": "Ada Lovelace", "0102": "Bob"}
     names = {path.name for path in session.papers.iterdir() if b"Ada" in path.read_bytes()}
