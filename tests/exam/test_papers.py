@@ -9,6 +9,7 @@ from labctl.errors import Refused
 from labctl.exam.audit import Act, Step
 from labctl.exam.candidates import load_candidates
 from labctl.exam.load import read_paper
+from labctl.exam.model import Phase
 from labctl.exam.papers import Source, describe, draw_values, load_papers, open_papers, write_papers
 from labctl.exam.seal import open_seal, seal
 from labctl.exam.session import Session, create_session
@@ -48,7 +49,7 @@ def session(tmp_path: Path, source: Source) -> Session:
 
 def test_a_session_knows_times_and_no_names(session: Session) -> None:
     standing = session.read()
-    assert {n: one.times["practical"].total_seconds() for n, one in standing.candidates.items()} == {
+    assert {n: one.times[Phase.PRACTICAL].total_seconds() for n, one in standing.candidates.items()} == {
         "0101": 120, "0102": pytest.approx(159.6), "0103": 160,
     }  # fmt: skip
     assert all(one.lab == f"small-{one.owner}" for one in standing.candidates.values())
