@@ -51,6 +51,7 @@ LATER: dict[str, str] = {
     "message": "labctl.cli.exam_acts",
     "incident": "labctl.cli.exam_acts",
     "freeze": "labctl.cli.exam_acts",
+    "reset": "labctl.cli.exam_acts",
     "close": "labctl.cli.exam_acts",
     "supervise": "labctl.cli.exam_status",
 }
