@@ -137,10 +137,8 @@ class Ext4:
         """Yield the runs of a file: first block in the file, first block of the disk (0 for zeros), and how many."""
         if not inode.flags & EXTENTS:
             raise DiskUnreadable(_("the file system uses what labctl does not read"))
-        found = 0
-        for run in self._leaves(inode.body, DEEPEST_TREE):
-            found += 1
-            if found > MOST_RUNS:
+        for number, run in enumerate(self._leaves(inode.body, DEEPEST_TREE)):
+            if number >= MOST_RUNS:
                 raise damaged(f"inode {inode.number}")
             yield run
 

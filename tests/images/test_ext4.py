@@ -5,6 +5,7 @@ import random
 import shutil
 import stat
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def test_a_tree_is_read_as_it_was_written(tree: Path, tmp_path: Path) -> None:
         facts = path.lstat()
         assert (inode.mode, inode.uid, inode.gid) == (facts.st_mode, facts.st_uid, facts.st_gid)
         if inode.is_link:
-            assert system.target(inode).decode() == os.readlink(path)
+            assert system.target(inode).decode() == str(path.readlink())
         elif inode.is_file:
             assert b"".join(system.read(inode, 1 << 30)) == path.read_bytes(), path
     assert stat.S_IMODE(found["/etc/hosts"].mode) == 0o640
@@ -144,15 +145,13 @@ def test_damage_is_refused_or_survived_within_limits(tree: Path, tmp_path: Path,
     for _turn in range(400):  # most of it hits tables: they come first
         data[1024 + int(dice.random() ** 3 * (len(data) - 1024))] = dice.randrange(256)
     image.write_bytes(data)
-    try:
+    with suppress(DiskUnreadable):
         system = Ext4(RawBlocks(image))
         for _name, inode in system.walk(b"/"):
             if inode.is_file:
                 assert sum(map(len, system.read(inode, 1 << 20))) <= 1 << 20
             elif inode.is_link:
                 system.target(inode)
-    except DiskUnreadable as exc:
-        assert exc.message
 
 
 def test_a_folder_that_holds_itself_ends(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ CONTEXT = 3  # lines around a change
 MOST_LINES = 2000  # of one file's difference
 PASSWORDS = frozenset({"/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-"})
 HASH = re.compile(r"^([^:\n]*:[!*]?)([^:*!\n][^:\n]*)", re.MULTILINE)
-SECRET = "PRIVATE KEY-----"  # of OpenSSH, PKCS #1 and PKCS #8 alike
+PEM_KEY = "PRIVATE KEY-----"  # of OpenSSH, PKCS #1 and PKCS #8 alike
 
 
 class Sort(StrEnum):
@@ -158,7 +158,7 @@ def shown_text(entry: Entry | None) -> str | None:
     """Return the text of an entry without what must stay secret; empty for what is not there, None for no text."""
     if entry is None or entry.kind is not EntryKind.FILE:
         return ""
-    if entry.text is None or SECRET in entry.text:
+    if entry.text is None or PEM_KEY in entry.text:
         return None
     return HASH.sub(r"\1…", entry.text) if entry.path in PASSWORDS else entry.text
 

@@ -14,7 +14,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import JsonValue
 
 from labctl.errors import LabctlError, Refused
@@ -34,13 +33,14 @@ from labctl.exam.evidence.manifest import (
     write_sums,
 )
 from labctl.exam.evidence.readme import README_TEXT
-from labctl.exam.evidence.signing import fingerprint, is_signed, public_pem
+from labctl.exam.signing import fingerprint, is_signed, public_pem, sign
 from labctl.lab.files import FULL
 from labctl.lab.frozen import flush
 from labctl.language import _
 
 PARTIAL = ".partial"  # end of a folder's name; no candidate's folder ends so, because a slug has no dot
 PROGRESS, RESERVE = "PARTIAL.json", ".reserve"
+CLOSING = "closing"  # the last step
 RESERVED = 512 << 10  # bytes that are kept free for writing down how far it came when the disk is full
 READ_ONLY, READ_ONLY_FOLDER = 0o400, 0o500
 
@@ -84,7 +84,9 @@ class Draft:
             self.steps.pop(name, None)
             if exc.errno not in FULL:
                 text = _('the evidence in "{path}" cannot be written: {reason}')
-                raise LabctlError(text.format(path=self.folder, reason=exc.strerror), hint=f"ls -ld {self.folder}") from exc
+                raise LabctlError(
+                    text.format(path=self.folder, reason=exc.strerror), hint=f"ls -ld {self.folder}"
+                ) from exc
             raise self._stop(name) from exc
         except LabctlError as exc:
             writing.discard()
@@ -109,11 +111,15 @@ class Draft:
         """Return all files of the steps that are done."""
         return {path: one for done in self.steps.values() for path, one in done.files.items()}
 
-    def close(self, manifest: Manifest, key: Ed25519PrivateKey, final: Path) -> Manifest:
-        """Sign what was collected, make it read-only and give it its name; return the whole manifest."""
-        with self.step("closing") as writing:
-            writing.write(KEY, public_pem(key))
-            writing.write(README, README_TEXT.format(fingerprint=fingerprint(key.public_key())).encode())
+    def close(self, manifest: Manifest, session: Path, final: Path) -> Manifest:
+        """Sign what was collected by the key of a session's folder, make it read-only and give it its name.
+
+        Return the whole manifest. Raises Partial.
+        """
+        pem = public_pem(session)
+        with self.step(CLOSING) as writing:
+            writing.write(KEY, pem)
+            writing.write(README, README_TEXT.format(fingerprint=fingerprint(pem)).encode())
             writing.write(SUMS, write_sums({**self.files, **writing.files}).encode())
         missing: list[JsonValue] = [f"{name}: {one}" for name, done in self.steps.items() for one in done.missing]
         gathered = {name: value for done in self.steps.values() for name, value in done.facts.items()}
@@ -122,17 +128,17 @@ class Draft:
         try:
             (self.folder / RESERVE).unlink(missing_ok=True)
             write_durably(self.folder / MANIFEST, content)
-            write_durably(self.folder / SIGNATURE, key.sign(content))
+            write_durably(self.folder / SIGNATURE, sign(session, content))
             (self.folder / PROGRESS).unlink(missing_ok=True)
         except OSError as exc:
-            raise self._stop("closing") from exc
+            raise self._stop(CLOSING) from exc
         publish(self.folder, final)
         return whole
 
 
 @dataclass
 class Writing:
-    """Writes the files of one step. `missing` takes sentences on what could not be had, `facts` what a program reads."""
+    """Writes the files of one step. `missing` takes sentences on what could not be had, `facts` is for programs."""
 
     folder: Path
     files: dict[str, Listed] = field(default_factory=dict)
@@ -244,7 +250,7 @@ def open_draft(folder: Path, candidate: str) -> Draft | None:
     partial.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = Draft(partial, load_progress(partial))
     draft.steps = {name: done for name, done in draft.steps.items() if is_there(partial, done)}
-    draft.steps.pop("closing", None)
+    draft.steps.pop(CLOSING, None)
     sweep(draft)
     try:
         reserve(partial / RESERVE)
@@ -280,13 +286,11 @@ def reserve(path: Path) -> None:
 
 def read_whole(folder: Path, candidate: str) -> Manifest | None:
     """Return the manifest of a folder that holds the signed evidence of a candidate, None for anything else."""
-    from labctl.exam.evidence.signing import load_public
-
     try:
         content = (folder / MANIFEST).read_bytes()
-        signed = is_signed(load_public((folder / KEY).read_bytes()), (folder / SIGNATURE).read_bytes(), content)
+        signed = is_signed((folder / KEY).read_bytes(), content, (folder / SIGNATURE).read_bytes())
         found = load_manifest(content)
-    except (OSError, ValueError):
+    except (OSError, ValueError, Refused):
         return None
     return found if signed and found.candidate == candidate else None
 

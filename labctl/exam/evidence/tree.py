@@ -60,7 +60,8 @@ class Entry:
         found: dict[str, JsonValue] = {
             "kind": str(self.kind), "mode": f"{self.mode:04o}", "uid": self.uid, "gid": self.gid, "size": self.size,
         }  # fmt: skip
-        return {**found, **({"sha256": self.sha256} if self.sha256 else {}), **({"target": self.target} if self.target else {})}
+        known = {"sha256": self.sha256, "target": self.target}
+        return {**found, **{key: value for key, value in known.items() if value}}
 
 
 @dataclass(frozen=True)
