@@ -37,6 +37,7 @@ from labctl.exam.signing import fingerprint, is_signed, public_pem, sign
 from labctl.lab.files import FULL
 from labctl.lab.frozen import flush
 from labctl.language import _
+from labctl.program import ProgramFailed
 
 PARTIAL = ".partial"  # end of a folder's name; no candidate's folder ends so, because a slug has no dot
 PROGRESS, RESERVE = "PARTIAL.json", ".reserve"
@@ -90,8 +91,7 @@ class Draft:
             raise self._stop(name) from exc
         except LabctlError as exc:
             writing.discard()
-            cause = exc.__cause__
-            if (isinstance(cause, OSError) and cause.errno in FULL) or os.strerror(errno.ENOSPC) in exc.message:
+            if tells_full(exc):
                 raise self._stop(name) from exc
             raise
 
@@ -176,6 +176,17 @@ class Writing:
         for path in self._begun:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
+
+
+def tells_full(error: BaseException | None) -> bool:
+    """Return whether an error comes from a full disk, also where a program of the host met it."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return True
+        if isinstance(error, ProgramFailed) and os.strerror(errno.ENOSPC) in str(error):
+            return True
+        error = error.__cause__
+    return False
 
 
 def describe_step(done: Done) -> dict[str, JsonValue]:
