@@ -64,7 +64,7 @@ def why_not(standing: Standing, act: Act, candidate: CandidateStanding, phase: P
     """Return why an act cannot be done for a candidate now, "" where it can. `phase` matters to a start alone."""
     if candidate.closed:
         return _("has ended")
-    if candidate.readiness in {Readiness.NONE, Readiness.FAILED} and act is not Act.INCIDENT:
+    if candidate.readiness in {Readiness.NONE, Readiness.FAILED} and act not in {Act.INCIDENT, Act.CLOSE}:
         return _("has no lab that is ready")
     rule = RULES.get(act)
     return rule(standing, candidate, phase, now) if rule else ""

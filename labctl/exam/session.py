@@ -2,7 +2,7 @@
 
     LABCTL_HOME/exams/NAME/    for root alone
         audit.jsonl            what happened, see `audit`; the only memory of a session
-        papers/                exam.yml, topology.yml, candidates.csv as at `prepare`; names.json, for the jury
+        papers/                exam.yml and its topology as at `prepare`; names.json, for the jury
         sealed/                what `seal` made: bundle, manifest, signature, public key
         evidence/NUMBER/       what was collected of a candidate
         documents/             sheets and reports
@@ -23,6 +23,7 @@ import fcntl
 import json
 import os
 import re
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -80,6 +81,7 @@ class Memory:
     size: int = 0
     last: Entry | None = None
     standing: Standing = field(default_factory=Standing)
+    guard: threading.RLock = field(default_factory=threading.RLock)  # several threads may act for one session
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,9 @@ class Session:
 
     def read(self) -> Standing:
         """Return the standing by all whole lines. Raises BrokenLog where one was changed since it was written."""
-        self.catch_up()
-        return self.memory.standing
+        with self.memory.guard:
+            self.catch_up()
+            return self.memory.standing
 
     def catch_up(self) -> None:
         """Fold the lines that are new. Raises BrokenLog for a log that is shorter than it was: lines only come."""
@@ -141,7 +144,7 @@ class Session:
     @contextmanager
     def writing(self) -> Iterator["Log"]:
         """Hold the log: give the standing as it is now and write entries. Raises Busy where another one writes long."""
-        with explain_files(self.folder), (self.folder / "log.lock").open("a+b") as stream:
+        with self.memory.guard, explain_files(self.folder), (self.folder / "log.lock").open("a+b") as stream:
             os.fchmod(stream.fileno(), 0o600)
             hold(stream.fileno(), self.name, self.patience)
             self.catch_up()
@@ -234,17 +237,18 @@ def create_session(home: Path, name: str, about: Mapping[str, JsonValue], clock:
     `about` has: exam, version, number (such as E6), year, topology, title_en, title_fr, rehearsal (bool), minute
     (seconds that a minute lasts: 60), grace (seconds, of minutes of 60), retention (days), files (sha256 by name), and
     candidates: a list of {number, owner, lab, minutes: {phase: float}, factor, pauses, language}. No name of a person.
-    Raises Refused where the session was made from something else.
+    Until a lab is made, files may still be mended: they make the session anew. Then Refused is raised.
     """
     about = json.loads(canonical(about))  # as it will be read again
     session = Session(exams_folder(home) / check_name(name), clock or HostClock())
     with explain_files(session.folder.parent):
-        session.folder.parent.mkdir(mode=0o700, exist_ok=True)
+        session.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (session.folder, session.papers, session.documents, session.folder / "evidence"):
             folder.mkdir(mode=0o700, exist_ok=True)
         sync_folder(session.folder.parent)
     with session.writing() as log:
-        if log.standing.stage is Stage.NONE:
+        untouched = not any(one.history for one in log.standing.candidates.values())
+        if log.standing.stage is Stage.NONE or (untouched and log.standing.about != about):
             log.add(Act.CREATE, Step.NOTED, "", **about)
         elif log.standing.about != about:
             before = log.standing.about
