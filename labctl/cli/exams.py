@@ -51,8 +51,12 @@ LATER: dict[str, str] = {
     "message": "labctl.cli.exam_acts",
     "incident": "labctl.cli.exam_acts",
     "freeze": "labctl.cli.exam_acts",
+    "recette": "labctl.cli.exam_proof",
+    "collect": "labctl.cli.exam_proof",
+    "verify": "labctl.cli.exam_proof",
     "close": "labctl.cli.exam_acts",
     "supervise": "labctl.cli.exam_status",
+    "purge": "labctl.cli.exam_proof",
 }
 
 
