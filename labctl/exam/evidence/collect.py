@@ -17,6 +17,7 @@ from labctl.exam.evidence.material import CONSOLE_MOST, Machine, Material, Recor
 from labctl.exam.evidence.picture import make_png
 from labctl.exam.evidence.store import Writing, open_draft, write_durably
 from labctl.exam.evidence.tree import Tree, load_tree, read_histories, read_tree
+from labctl.exam.recette import Moment
 from labctl.images.copying import copy_disk
 from labctl.lab.keeping import ROOM_KEPT, free_bytes
 from labctl.language import _
@@ -228,10 +229,11 @@ def safe(name: str) -> str:
 def write_results(_collector: Collector, material: Material, writing: Writing) -> None:
     """Keep the results of the recette, with what machines answered, and the values that were drawn."""
     writing.write_json("variant.json", {"version": 1, "candidate": material.number, "values": dict(material.values)})
-    for name, path in material.results.items():
-        try:
+    for name in map(str, Moment):
+        path = material.results.get(name)
+        if path and path.exists():
             writing.write(f"recette/{name}.json", path.read_bytes())
-        except FileNotFoundError:
+        else:
             writing.missing.append(_("the recette was not run: {name}").format(name=name))
 
 

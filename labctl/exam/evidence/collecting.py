@@ -15,7 +15,7 @@ from labctl.exam.conduct import Became, Conduct, Result, Results, hold_candidate
 from labctl.exam.evidence.collect import Collector, summary
 from labctl.exam.evidence.manifest import Manifest
 from labctl.exam.evidence.material import Material, Recorder
-from labctl.exam.evidence.sources import find_freeze, find_material
+from labctl.exam.evidence.sources import find_freeze, find_material, has_results
 from labctl.exam.evidence.store import Partial, copy_evidence, read_whole
 from labctl.exam.evidence.verify import EVIDENCE, LOG, SEALED
 from labctl.exam.proofs import LabProofs
@@ -110,7 +110,7 @@ class Collecting:
         whole, now = read_whole(folder, one.number), session.read().candidate(one.number)
         if whole and Act.COLLECT not in now.unfinished and Act.COLLECT in now.last:
             return Result(Became.ALREADY)
-        if not whole and recette and not material.results["end"].exists():
+        if not whole and recette and not has_results(now):
             with suppress(LabctlError):  # the log says why not, and the manifest that there is none
                 self.proofs.recette(one.number, self.conduct.labs)
             material = self.material(session.read().candidate(one.number))

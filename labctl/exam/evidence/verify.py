@@ -245,20 +245,17 @@ def check_log(look: Look, log: LogProof, head: str, *, whole: bool) -> None:
     if not whole:
         return
     look.findings += prove_seal(look.top, log.entries)
-    there = {manifest.candidate for manifest in look.manifests.values()}
     gone = {entry.candidate for entry in log.entries if entry.act is Act.PURGE and entry.step is Step.DONE}
     for entry in log.entries:
-        known = entry.act is Act.COLLECT and entry.step is Step.DONE and entry.candidate
-        if known and entry.candidate not in there | gone:
-            there.add(entry.candidate)
-            folder = str(entry.facts.get("folder", entry.candidate))
-            look.tell(Trouble.EVIDENCE_MISSING, f"{EVIDENCE}/{folder}")
-        elif known:
-            look.findings += check_collected(look, entry.candidate, str(entry.facts.get("manifest", "")))
+        if entry.act is Act.COLLECT and entry.step is Step.DONE and entry.candidate not in gone:
+            place = look.top / EVIDENCE / Path(str(entry.facts.get("folder", entry.candidate))).name
+            look.findings += check_collected(look, place, str(entry.facts.get("manifest", "")))
 
 
-def check_collected(look: Look, candidate: str, manifest: str) -> Iterator[Finding]:
-    """Yield the manifests that are not the ones whose hash the log has."""
-    for place, one in look.manifests.items():
-        if one.candidate == candidate and manifest and hash_file(Path(place) / MANIFEST).sha256 != manifest:
-            yield Finding(Trouble.CHANGED, (Path(place) / MANIFEST).relative_to(look.top).as_posix())
+def check_collected(look: Look, place: Path, manifest: str) -> Iterator[Finding]:
+    """Yield that evidence is gone, or that its manifest is not the one whose hash the log has."""
+    name = place.relative_to(look.top).as_posix()
+    if not place.is_dir():
+        yield Finding(Trouble.EVIDENCE_MISSING, name)
+    elif str(place) in look.manifests and manifest and hash_file(place / MANIFEST).sha256 != manifest:
+        yield Finding(Trouble.CHANGED, f"{name}/{MANIFEST}")

@@ -137,7 +137,8 @@ def test_what_is_not_wanted_is_neither_taken_nor_missed(
     collector: Collector, material: Material, session: Session
 ) -> None:
     web = material.machines[0]
-    plain = replace(material, machines=(web,), results={}, flows={}, screenshots=False)
+    both = dict.fromkeys(("start", "end"), material.results["end"])
+    plain = replace(material, machines=(web,), results=both, flows={}, screenshots=False)
     whole = collector.collect(plain, signed(session))
     assert whole is not None
     assert list(told_missing(whole)) == []
