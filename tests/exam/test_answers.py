@@ -3,8 +3,9 @@
 from labctl.exam.answers import find_borrowed, find_collisions
 from labctl.exam.evidence.difference import Change, Difference
 from labctl.exam.evidence.tree import Entry, EntryKind
+from labctl.topology.variants import Value
 
-DRAWN = {
+DRAWN: dict[str, dict[str, Value]] = {
     "001": {"site": "membres", "site_port": 7080},
     "002": {"site": "cercle", "site_port": 7123},
     "003": {"site": "cercle", "site_port": 7123},
@@ -45,6 +46,6 @@ def test_ones_own_values_and_chance_are_not() -> None:
 
 
 def test_a_flood_has_an_end() -> None:
-    drawn = {f"{number:03}": {"word": f"word{number}"} for number in range(300)}
+    drawn: dict[str, dict[str, Value]] = {f"{number:03}": {"word": f"word{number}"} for number in range(300)}
     text = "\n".join(f"word{number}" for number in range(300))
     assert len(list(find_borrowed("000", drawn, [difference(text)]))) == 100

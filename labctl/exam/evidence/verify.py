@@ -248,8 +248,8 @@ def check_log(look: Look, log: LogProof, head: str, *, whole: bool) -> None:
     gone = {entry.candidate for entry in log.entries if entry.act is Act.PURGE and entry.step is Step.DONE}
     for entry in log.entries:
         if entry.act is Act.COLLECT and entry.step is Step.DONE and entry.candidate not in gone:
-            place = look.top / EVIDENCE / Path(str(entry.facts.get("folder", entry.candidate))).name
-            look.findings += check_collected(look, place, str(entry.facts.get("manifest", "")))
+            folder = look.top / EVIDENCE / Path(str(entry.facts.get("folder", entry.candidate))).name
+            look.findings += check_collected(look, folder, str(entry.facts.get("manifest", "")))
 
 
 def check_collected(look: Look, place: Path, manifest: str) -> Iterator[Finding]:
