@@ -69,9 +69,9 @@ def material(tmp_path: Path, session: Session) -> Material:
     web = Machine("web", "small-c001.web", "small-c001", frozen / "web.qcow2", (base,), tmp_path / "web.log")
     dead = Machine("dead", "small-c001.dead", "small-c001", frozen / "dead.qcow2", (), tmp_path / "dead.log")
     return Material(
-        "001", "c001", "small-c001", "small-0123456789ab", (web, dead), "freeze-1", ({"what": "reset"},), b"{}\n",
-        {"page": "plan", "port": 7080}, {"end": results, "start": tmp_path / "nothing.json"}, {"web": kept},
-        {"outside": flows},
+        number="001", folder="c001", lab="small-c001", golden="small-0123456789ab", machines=(web, dead),
+        copy="freeze-1", history=({"what": "reset"},), log=b"{}\n", values={"page": "plan", "port": 7080},
+        results={"end": results, "start": tmp_path / "nothing.json"}, start={"web": kept}, flows={"outside": flows},
     )  # fmt: skip
 
 
