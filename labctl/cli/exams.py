@@ -52,8 +52,12 @@ LATER: dict[str, str] = {
     "incident": "labctl.cli.exam_acts",
     "freeze": "labctl.cli.exam_acts",
     "reset": "labctl.cli.exam_acts",
+    "recette": "labctl.cli.exam_proof",
+    "collect": "labctl.cli.exam_proof",
+    "verify": "labctl.cli.exam_proof",
     "close": "labctl.cli.exam_acts",
     "supervise": "labctl.cli.exam_status",
+    "purge": "labctl.cli.exam_proof",
 }
 
 
