@@ -1,0 +1,130 @@
+"""The log of a session to what a jury must know of it: incidents, extensions, pauses, freezes, resets, with reasons."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from labctl.exam.audit import Act, Entry, Step
+from labctl.exam.documents.heading import Heading, length
+from labctl.exam.documents.hours import paused_time
+from labctl.exam.documents.page import render
+from labctl.exam.documents.person import Names
+from labctl.exam.documents.words import name_act, name_phase, pick_words
+from labctl.exam.model import Phase
+from labctl.exam.standing import CandidateStanding, Standing, number_of
+from labctl.report.harmless import show_line
+
+# What changes somebody's time, or what is to be seen of their work, with the steps that are told. The clock stops when
+# a pause begins; everything else is told when it is over. The beginning of phases is on the proctor's sheet.
+OVER = frozenset({Step.DONE, Step.FAILED, Step.NOTED})
+TOLD: Mapping[Act, frozenset[Step]] = {
+    Act.PAUSE: frozenset({Step.BEGUN, Step.FAILED, Step.NOTED}),
+    **dict.fromkeys(
+        (Act.RESUME, Act.EXTEND, Act.MESSAGE, Act.INCIDENT, Act.RESET, Act.FREEZE, Act.THAW, Act.CLOSE, Act.CLOCK), OVER
+    ),
+    Act.OPEN: OVER,
+}
+
+
+@dataclass(frozen=True)
+class Event:
+    """A line of the list. `candidate` is empty for what was done to the whole session."""
+
+    seq: int
+    hour: str
+    candidate: str
+    who: str
+    act: str
+    detail: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Sum:
+    """What one candidate's time came to in the practical phase, as it is printed."""
+
+    candidate: str
+    extended: str
+    paused: str
+    resets: int
+
+
+def render_journal(heading: Heading, standing: Standing, names: Names) -> str:
+    """Return the list of incidents, extensions and pauses of a session."""
+    return render(
+        "journal.html.j2",
+        heading,
+        title=pick_words(heading.language)["journal"],
+        sums=[sum_up(one, heading, names) for one in standing.candidates.values()],
+        events=list_events(told_entries(standing), heading, names),
+        jumps=length(abs(standing.jumps)) if standing.jumps else "",
+        head=standing.head,
+        seq=standing.seq,
+    )
+
+
+def told_entries(standing: Standing) -> list[Entry]:
+    """Return what a jury must know of a session and its candidates, in the order of the log."""
+    entries = [*standing.history, *(entry for one in standing.candidates.values() for entry in one.history)]
+    return choose_told(sorted(entries, key=lambda entry: entry.seq))
+
+
+def choose_told(entries: Iterable[Entry]) -> list[Entry]:
+    """Return the entries that a jury must know; the end of an act has what was said when it begun too."""
+    begun: dict[tuple[Act, str], Entry] = {}
+    told: list[Entry] = []
+    for entry in entries:
+        place = entry.act, entry.candidate
+        if entry.step is Step.BEGUN:
+            begun[place] = entry
+        elif before := begun.pop(place, None):
+            entry = replace(entry, facts={**before.facts, **entry.facts})  # noqa: PLW2901  the same entry, told whole
+        # That the subject was opened is only told where somebody had to give a reason.
+        if entry.step in TOLD.get(entry.act, ()) and (entry.act is not Act.OPEN or entry.facts.get("reason")):
+            told.append(entry)
+    return told
+
+
+def list_events(entries: Sequence[Entry], heading: Heading, names: Names) -> list[Event]:
+    """Return the lines of some entries."""
+    return [make_event(entry, heading, names) for entry in entries]
+
+
+def make_event(entry: Entry, heading: Heading, names: Names) -> Event:
+    """Return the line of one entry."""
+    said = entry.facts.get("reason") or entry.facts.get("text") or entry.facts.get("error") or ""
+    return Event(
+        seq=entry.seq,
+        hour=heading.hour(entry.at.hour),
+        candidate=names.show(entry.candidate) if entry.candidate else "",
+        who=show_line(entry.who),
+        act=name_act(entry.act, heading.language),
+        detail=", ".join(list_details(entry, heading.language)),
+        reason=show_line(str(said)),
+    )
+
+
+def list_details(entry: Entry, language: str) -> Iterator[str]:
+    """Yield that an act failed, its phase, the time that it gave and its machine."""
+    if entry.step is Step.FAILED:
+        yield pick_words(language)["failed"]
+    phase = str(entry.facts.get("phase", ""))
+    if phase in set(Phase):
+        yield name_phase(Phase(phase), language)
+    seconds = number_of(entry.facts, "seconds")
+    if seconds:
+        yield ("+" if seconds > 0 else "−") + length(timedelta(seconds=abs(seconds)))
+    node = entry.facts.get("node")
+    if isinstance(node, str) and node:
+        yield show_line(node)
+
+
+def sum_up(candidate: CandidateStanding, heading: Heading, names: Names) -> Sum:
+    """Return what was added to a candidate's time over all phases, and how often they reset."""
+    clocks = candidate.clocks.values()
+    extended = sum((clock.extended for clock in clocks), timedelta())
+    paused = sum((paused_time(clock, heading.made) for clock in clocks), timedelta())
+    resets = sum(entry.step in {Step.DONE, Step.NOTED} for entry in candidate.entries(Act.RESET))
+    return Sum(
+        names.show(candidate.number), length(extended) if extended else "–", length(paused) if paused else "–", resets
+    )  # fmt: skip

@@ -1,0 +1,71 @@
+"""The standing of a session to the proctor's sheet: board, times, checksums, and where candidates and proctors sign."""
+
+from dataclasses import dataclass
+
+from labctl.exam.audit import Act
+from labctl.exam.documents.heading import Heading
+from labctl.exam.documents.hours import ShownHours, find_hours, show_hours
+from labctl.exam.documents.page import render
+from labctl.exam.documents.person import Names
+from labctl.exam.documents.words import name_frozen, name_phase, name_readiness, name_stage, pick_words
+from labctl.exam.model import Phase
+from labctl.exam.standing import CandidateStanding, Readiness, Standing
+
+
+@dataclass(frozen=True)
+class Checksums:
+    """What is to be compared later: the sealed bundle's manifest, the session's public key, the log's last hash."""
+
+    seal: str = ""
+    key: str = ""
+    head: str = ""
+    seq: int = 0
+
+
+@dataclass(frozen=True)
+class Line:
+    """One candidate on the sheet."""
+
+    person: str
+    lab: str
+    factor: str
+    pauses: bool
+    readiness: str
+    reason: str
+    frozen: str
+    collected: str
+    hours: tuple[ShownHours, ...]
+
+
+def render_proctor(heading: Heading, standing: Standing, names: Names, checksums: Checksums) -> str:
+    """Return the sheet of a session as it stands."""
+    language = heading.language
+    return render(
+        "proctor.html.j2",
+        heading,
+        title=pick_words(language)["proctor"],
+        subject=standing.text(f"title_{language}"),
+        paper=f"{standing.text('exam')} {standing.text('version')}",
+        topology=standing.text("topology"),
+        stage=name_stage(standing.stage, language),
+        made=heading.moment(heading.made),
+        phases=[name_phase(phase, language) for phase in Phase],
+        lines=[make_line(one, heading, names) for one in standing.candidates.values()],
+        checksums=checksums,
+    )
+
+
+def make_line(candidate: CandidateStanding, heading: Heading, names: Names) -> Line:
+    """Return the line of one candidate."""
+    collected = candidate.last.get(Act.COLLECT)
+    return Line(
+        person=names.show(candidate.number),
+        lab=candidate.lab,
+        factor=candidate.factor,
+        pauses=candidate.pauses,
+        readiness=name_readiness(candidate.readiness, heading.language),
+        reason=candidate.reason if candidate.readiness is not Readiness.READY else "",
+        frozen=name_frozen(candidate.frozen, heading.language),
+        collected=heading.hour(collected.at.hour) if collected else "",
+        hours=tuple(show_hours(one, heading) for one in find_hours(candidate, heading.made)),
+    )
