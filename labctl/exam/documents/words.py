@@ -17,7 +17,6 @@ WORDS: Mapping[str, str] = {
     "rehearsal": N_("REHEARSAL – not an exam, of no value"),
     "for_jury": N_("For the jury and the proctors alone. Not to be shown to candidates."),
     "person": N_("Candidate"),
-    "colon": N_(":"),
     "yes": N_("yes"),
     "no": N_("no"),
     # The candidate's sheet
