@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from labctl.exam.documents.heading import Heading, length
 from labctl.exam.documents.hours import PhaseHours, find_hours, show_hours
-from labctl.exam.documents.page import paragraphs, render
+from labctl.exam.documents.page import paragraphs, render, say
 from labctl.exam.documents.words import count_days, explain_freeze, explain_internet, explain_reset, pick_words
 from labctl.exam.load import Paper
 from labctl.exam.model import Exam
@@ -30,7 +30,7 @@ def render_candidate(heading: Heading, paper: Paper, candidate: CandidateStandin
         "candidate.html.j2",
         heading,
         title=pick_words(language)["candidate"].format(number=candidate.number),
-        subject=exam.title.pick(language),
+        subject=say(exam.title, language),
         access=access,
         day=first_day(hours, heading),
         times=[show_hours(one, heading) for one in hours],
@@ -49,10 +49,10 @@ def show_demand(exam: Exam, language: str) -> Mapping[str, Sequence[str]]:
     """Return the parts of the demand in one language."""
     demand = exam.demand
     return {
-        "context": paragraphs(demand.context.pick(language)),
-        "work": [one.pick(language) for one in demand.work],
-        "constraints": [one.pick(language) for one in demand.constraints],
-        "results": [one.pick(language) for one in demand.results],
+        "context": paragraphs(say(demand.context, language)),
+        "work": [say(one, language) for one in demand.work],
+        "constraints": [say(one, language) for one in demand.constraints],
+        "results": [say(one, language) for one in demand.results],
     }
 
 

@@ -13,8 +13,8 @@ SPACE = "\N{NO-BREAK SPACE}"
 class Heading:
     """The session that a document is of, its language, and when it was made.
 
-    `exam` is the number of the exam such as E6, `year` that of the session. `minute` is how many seconds a minute lasts:
-    fewer than 60 in a rehearsal alone. `zone` is that of the room, None for the host's own.
+    `exam` is the number of the exam such as E6, `year` that of the session. `minute` is how many seconds a minute
+    lasts: fewer than 60 in a rehearsal alone. `zone` is that of the room, None for the host's own.
     """
 
     session: str

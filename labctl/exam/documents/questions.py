@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from labctl.exam.documents.heading import Heading
-from labctl.exam.documents.page import render
+from labctl.exam.documents.page import render, say
 from labctl.exam.documents.person import Names, name_drawn
 from labctl.exam.documents.words import pick_words
 from labctl.exam.load import Paper
@@ -31,9 +31,9 @@ def render_questions(heading: Heading, paper: Paper, number: str, values: Mappin
         title=pick_words(language)["questions"].format(number=number),
         person=names.show(number),
         drawn=name_drawn(paper, values, language),
-        subject=paper.exam.title.pick(language),
+        subject=say(paper.exam.title, language),
         questions=[
-            ShownQuestion(one.ask.pick(language), one.expected.pick(language), one.competency, title_of(one.competency))
+            ShownQuestion(say(one.ask, language), say(one.expected, language), one.competency, title_of(one.competency))
             for one in paper.exam.questions
         ],
     )

@@ -7,7 +7,7 @@ from labctl.exam.audit import Act
 from labctl.exam.documents.heading import Heading, length
 from labctl.exam.documents.hours import paused_time
 from labctl.exam.documents.journal import Event, choose_told, list_events
-from labctl.exam.documents.page import render
+from labctl.exam.documents.page import render, say
 from labctl.exam.documents.person import Names, name_drawn
 from labctl.exam.documents.words import count_points, name_aim, name_start, pick_words
 from labctl.exam.load import Paper
@@ -94,7 +94,7 @@ def make_recette(paper: Paper, candidate: CandidateStanding, found: Mapping[str,
     """Return the acceptance sheet of the checks that the exam's recette names, in its order."""
     topology = paper.topology.model_copy(update={"checks": tuple(recette_checks(paper.exam, paper.topology))})
     sheet = make_sheet(Subject(candidate.lab, candidate.number), topology, found, language)
-    return replace(sheet, title=paper.exam.title.pick(language))
+    return replace(sheet, title=say(paper.exam.title, language))
 
 
 def recette_checks(exam: Exam, topology: Topology) -> Iterator[Check]:

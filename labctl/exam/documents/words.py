@@ -84,7 +84,9 @@ WORDS: Mapping[str, str] = {
     "by_candidate": N_("By candidate, over all phases"),
     "in_order": N_("In the order of the log"),
     "resets": N_("Resets"),
-    "jumps": N_("The clock of the host was set meanwhile; the end of each phase followed, nobody's time changed. In all:"),
+    "jumps": N_(
+        "The clock of the host was set meanwhile; the end of each phase followed, nobody's time changed. In all:"
+    ),
     "line": N_("Line"),
     "hour": N_("Hour"),
     "everybody": N_("whole session"),
@@ -240,10 +242,10 @@ def name_readiness(readiness: Readiness, language: str) -> str:
     gettext = translations(language).gettext
     return {
         Readiness.NONE: gettext("not yet"),
-        Readiness.READY: gettext("ready"),
-        Readiness.REPAIRED: gettext("repaired"),
-        Readiness.SPARE: gettext("spare used"),
-        Readiness.FAILED: gettext("failed"),
+        Readiness.READY: gettext("lab ready"),
+        Readiness.REPAIRED: gettext("lab repaired"),
+        Readiness.SPARE: gettext("spare lab used"),
+        Readiness.FAILED: gettext("no lab"),
     }[readiness]
 
 

@@ -50,8 +50,9 @@ class Story:
         self.entries.append(follow(self.entries[-1] if self.entries else None, entry))
 
     def do(self, act: Act, candidate: str = "", **facts: JsonValue) -> None:
-        """Write an act that is done, two seconds after it begun."""
-        self.add(act, Step.BEGUN, candidate)
+        """Write an act that is done, two seconds after it begun; why is told at the beginning, as labctl does."""
+        reason = {"reason": facts.pop("reason")} if act in {Act.PAUSE, Act.RESUME} and "reason" in facts else {}
+        self.add(act, Step.BEGUN, candidate, **reason)
         self.go(seconds=2)
         self.add(act, Step.DONE, candidate, **facts)
 
