@@ -114,14 +114,18 @@ def render_grid(grid: Grid, zone: tzinfo | None = None) -> str:
 
 def render_annex(annex: Annex) -> str:
     """Return the page of the draft of annex II.E."""
-    return render("annex.html.j2", annex.language, **show_annex(annex))
+    return render("annex.html.j2", annex.language, title=name_annex(annex), **show_annex(annex))
+
+
+def name_annex(annex: Annex) -> str:
+    """Return the title of the draft."""
+    return f"Annexe II.E – {annex.topology}"
 
 
 def show_annex(annex: Annex) -> dict[str, object]:
     """Return what the template of the draft is filled with."""
     covers = {draft.cover for part in annex.parts for draft in part.drafts}
     return {
-        "title": f"Annexe II.E – {annex.topology}",
         "annex": annex,
         "covers": {cover: name_cover(cover, annex.language) for cover in covers},
     }

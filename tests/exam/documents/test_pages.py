@@ -90,7 +90,7 @@ def test_the_candidates_hours_follow_their_clock() -> None:
     text = text_of(candidate_page("en"))
     # A third more than an hour, and stopped since five minutes when the sheet is printed.
     assert "Work on the machines 1 h 20 min 07:30:00 08:54:54" in text
-    assert "First interview 26 min 40 s Acceptance test" in text
+    assert "First interview 26 min 40 s Work on the machines" in text
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
