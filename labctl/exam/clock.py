@@ -57,9 +57,15 @@ class PhaseClock:
         """Return the clock of a phase that is over; it stays over since the first time."""
         return self if self.ended else replace(self.resume(moment), ended=moment)
 
-    def reopen(self) -> "PhaseClock":
-        """Return the clock going on."""
-        return replace(self, ended=None)
+    def reopen(self, before: "PhaseClock", moment: datetime) -> "PhaseClock":
+        """Return the clock of a phase that was over, standing; `before` is as it was when it ended.
+
+        All that was left then is left now, and nothing is owed of the time since a deadline that was missed.
+        """
+        if before.ended is None:
+            return self
+        lost = moment - min(before.ended, before.deadline(before.ended))
+        return replace(self.extend(lost), ended=None, paused_since=moment)
 
     def shift(self, jump: timedelta) -> "PhaseClock":
         """Return the clock after the host's hour was set by so much: the time that is left stays what it was."""

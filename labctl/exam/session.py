@@ -23,6 +23,7 @@ import fcntl
 import json
 import os
 import re
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -80,6 +81,7 @@ class Memory:
     size: int = 0
     last: Entry | None = None
     standing: Standing = field(default_factory=Standing)
+    guard: threading.RLock = field(default_factory=threading.RLock)  # several threads may act for one session
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,9 @@ class Session:
 
     def read(self) -> Standing:
         """Return the standing by all whole lines. Raises BrokenLog where one was changed since it was written."""
-        self.catch_up()
-        return self.memory.standing
+        with self.memory.guard:
+            self.catch_up()
+            return self.memory.standing
 
     def catch_up(self) -> None:
         """Fold the lines that are new. Raises BrokenLog for a log that is shorter than it was: lines only come."""
@@ -141,7 +144,7 @@ class Session:
     @contextmanager
     def writing(self) -> Iterator["Log"]:
         """Hold the log: give the standing as it is now and write entries. Raises Busy where another one writes long."""
-        with explain_files(self.folder), (self.folder / "log.lock").open("a+b") as stream:
+        with self.memory.guard, explain_files(self.folder), (self.folder / "log.lock").open("a+b") as stream:
             os.fchmod(stream.fileno(), 0o600)
             hold(stream.fileno(), self.name, self.patience)
             self.catch_up()

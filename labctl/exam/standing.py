@@ -96,6 +96,18 @@ class CandidateStanding:
         """Return whether their clock stands."""
         return self.clock is not None and self.clock.paused_since is not None
 
+    @property
+    def works(self) -> bool:
+        """Return whether their machines run in this phase, unless it is paused: in the work itself, and the recette."""
+        working = {Phase.PRACTICAL: self.frozen is Frozen.NO, Phase.RECETTE: self.frozen is Frozen.YES}
+        return self.phase is not None and working.get(self.phase, False)
+
+    @property
+    def freezes(self) -> int:
+        """Return how many freezes have begun, repeats of one that a crash broke off not counted."""
+        begun = [entry for entry in self.entries(Act.FREEZE) if entry.step is Step.BEGUN]
+        return len({str(entry.facts.get("copy", "")) for entry in begun})
+
     def entries(self, act: Act) -> tuple[Entry, ...]:
         """Return all entries of one act: extensions, incidents, messages, resets."""
         return tuple(entry for entry in self.history if entry.act is act)
@@ -290,30 +302,34 @@ def on_resume(candidate: CandidateStanding, entry: Entry) -> CandidateStanding:
     if candidate.clock is None or entry.step is not Step.DONE:
         return candidate
     resumed = with_clock(candidate, candidate.clock.resume(entry.at.hour))
-    return replace(resumed, running=candidate.clock.phase is Phase.PRACTICAL or candidate.frozen is Frozen.YES)
+    return replace(resumed, running=candidate.works)
 
 
 def on_extend(candidate: CandidateStanding, entry: Entry) -> CandidateStanding:
-    """Give more time: facts `seconds`, and `phase`; with `gap`, the seconds since a deadline after which work goes on.
+    """Give more time: facts `seconds`; an incident gives its compensation in the same way.
 
-    An incident gives its `compensation` in the same way.
+    With `reopened`, frozen work goes on: the clock stands until the machines are resumed, and no time was lost.
     """
-    phase = str(entry.facts.get("phase", ""))
-    more = timedelta(seconds=number_of(entry.facts, "seconds") + number_of(entry.facts, "gap"))
-    clock = candidate.clocks.get(Phase(phase)) if phase else candidate.clock
+    clock = candidate.clock
     if clock is None or entry.step is not Step.NOTED:
         return candidate
+    extended = clock.extend(timedelta(seconds=number_of(entry.facts, "seconds")))
     if entry.facts.get("reopened") is not True:
-        return with_clock(candidate, clock.extend(more))
-    return replace(with_clock(candidate, clock.extend(more).reopen()), frozen=Frozen.NO)
+        return with_clock(candidate, extended)
+    return replace(with_clock(candidate, extended.reopen(clock, entry.at.hour)), frozen=Frozen.NO, running=False)
 
 
 def on_freeze(candidate: CandidateStanding, entry: Entry) -> CandidateStanding:
-    """Take over a freeze: the clock of the practical phase ends when it begins; facts of the end: `left`."""
+    """Take over a freeze: the clock of the practical phase ends when it begins; facts of the end: `left`.
+
+    That the machines stand still is noted in between: facts `suspended`, the UTC hour, and `late`, in seconds.
+    """
     clock = candidate.practical
     if entry.step is Step.BEGUN:
         ended = with_clock(candidate, clock.end(entry.at.hour)) if clock else candidate
         return replace(ended, frozen=Frozen.UNDER_WAY)
+    if entry.step is Step.NOTED:
+        return replace(candidate, running=False)
     if entry.step is Step.FAILED:
         return replace(candidate, frozen=Frozen.FAILED, running=False)
     return replace(candidate, frozen=Frozen.YES, running=entry.facts.get("left") == "running")

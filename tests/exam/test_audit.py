@@ -14,7 +14,7 @@ def write(path: Path, count: int) -> list[Entry]:
     clock, written, last = HandClock(), [], None
     for number in range(count):
         clock.go(1.2345678)
-        entry = Entry(0, clock.read(), "prof", Act.MESSAGE, Step.NOTED, "001", {"text": f"n° {number} é", "n": (1, 2)})
+        entry = Entry(0, clock.read(), "prof", Act.MESSAGE, Step.NOTED, "001", {"text": f"n° {number} é", "n": [1, 2]})
         last = follow(last, entry)
         append_line(path, last)
         written.append(last)
