@@ -66,7 +66,7 @@ class ShownGridRow:
 
 @cache
 def environment(*folders: Path) -> Environment:
-    """Return the environment of the templates here and in further folders, whatever a file is called with autoescape."""
+    """Return the environment of these templates and those of `folders`; autoescape is on whatever a file is called."""
     return Environment(
         loader=FileSystemLoader([*folders, TEMPLATES]), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True,
@@ -125,10 +125,7 @@ def name_annex(annex: Annex) -> str:
 def show_annex(annex: Annex) -> dict[str, object]:
     """Return what the template of the draft is filled with."""
     covers = {draft.cover for part in annex.parts for draft in part.drafts}
-    return {
-        "annex": annex,
-        "covers": {cover: name_cover(cover, annex.language) for cover in covers},
-    }
+    return {"annex": annex, "covers": {cover: name_cover(cover, annex.language) for cover in covers}}
 
 
 def render(template: str, language: str, **values: object) -> str:

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from labctl.exam.audit import Act, Entry, Step
+from labctl.exam.audit import Act, Entry, Facts, Step
 from labctl.exam.documents.heading import Heading, length
 from labctl.exam.documents.hours import paused_time
 from labctl.exam.documents.page import render
 from labctl.exam.documents.person import Names
 from labctl.exam.documents.words import name_act, name_phase, pick_words
+from labctl.exam.freezing import DEADLINE
 from labctl.exam.model import Phase
 from labctl.exam.standing import CandidateStanding, Standing, number_of
 from labctl.report.harmless import show_line
@@ -18,11 +19,10 @@ from labctl.report.harmless import show_line
 # a pause begins; everything else is told when it is over. The beginning of phases is on the proctor's sheet.
 OVER = frozenset({Step.DONE, Step.FAILED, Step.NOTED})
 TOLD: Mapping[Act, frozenset[Step]] = {
-    Act.PAUSE: frozenset({Step.BEGUN, Step.FAILED, Step.NOTED}),
+    Act.PAUSE: frozenset({Step.BEGUN, Step.FAILED}),
     **dict.fromkeys(
-        (Act.RESUME, Act.EXTEND, Act.MESSAGE, Act.INCIDENT, Act.RESET, Act.FREEZE, Act.THAW, Act.CLOSE, Act.CLOCK), OVER
+        (Act.OPEN, Act.RESUME, Act.EXTEND, Act.MESSAGE, Act.INCIDENT, Act.RESET, Act.FREEZE, Act.CLOCK), OVER
     ),
-    Act.OPEN: OVER,
 }
 
 
@@ -70,19 +70,25 @@ def told_entries(standing: Standing) -> list[Entry]:
 
 
 def choose_told(entries: Iterable[Entry]) -> list[Entry]:
-    """Return the entries that a jury must know; the end of an act has what was said when it begun too."""
-    begun: dict[tuple[Act, str], Entry] = {}
+    """Return the entries that a jury must know; the end of an act has what was said of it since it begun, too."""
+    under_way: dict[tuple[Act, str], Facts] = {}
     told: list[Entry] = []
     for entry in entries:
         place = entry.act, entry.candidate
-        if entry.step is Step.BEGUN:
-            begun[place] = entry
-        elif before := begun.pop(place, None):
-            entry = replace(entry, facts={**before.facts, **entry.facts})  # noqa: PLW2901  the same entry, told whole
-        # That the subject was opened is only told where somebody had to give a reason.
-        if entry.step in TOLD.get(entry.act, ()) and (entry.act is not Act.OPEN or entry.facts.get("reason")):
-            told.append(entry)
+        whole = replace(entry, facts={**under_way.get(place, {}), **entry.facts})
+        between = entry.step is Step.NOTED and place in under_way
+        if entry.step is Step.BEGUN or between:
+            under_way[place] = whole.facts
+        else:
+            under_way.pop(place, None)
+        if is_told(whole) and not between:
+            told.append(whole)
     return told
+
+
+def is_told(entry: Entry) -> bool:
+    """Return whether an entry stands on the list; that of an opened subject where a reason had to be given."""
+    return entry.step in TOLD.get(entry.act, ()) and (entry.act is not Act.OPEN or bool(entry.facts.get("reason")))
 
 
 def list_events(entries: Sequence[Entry], heading: Heading, names: Names) -> list[Event]:
@@ -92,31 +98,43 @@ def list_events(entries: Sequence[Entry], heading: Heading, names: Names) -> lis
 
 def make_event(entry: Entry, heading: Heading, names: Names) -> Event:
     """Return the line of one entry."""
-    said = entry.facts.get("reason") or entry.facts.get("text") or entry.facts.get("error") or ""
     return Event(
         seq=entry.seq,
         hour=heading.hour(entry.at.hour),
         candidate=names.show(entry.candidate) if entry.candidate else "",
         who=show_line(entry.who),
         act=name_act(entry.act, heading.language),
-        detail=", ".join(list_details(entry, heading.language)),
-        reason=show_line(str(said)),
+        detail=", ".join(list_details(entry, heading)),
+        reason="; ".join(list_reasons(entry, heading.language)),
     )
 
 
-def list_details(entry: Entry, language: str) -> Iterator[str]:
-    """Yield that an act failed, its phase, the time that it gave and its machine."""
+def list_reasons(entry: Entry, language: str) -> Iterator[str]:
+    """Yield why something was done, what was said, and why it failed."""
+    for key in ("reason", "text", "error"):
+        said = entry.facts.get(key)
+        if said == DEADLINE and entry.act is Act.FREEZE:
+            yield pick_words(language)["deadline"]
+        elif isinstance(said, str) and said:
+            yield show_line(said)
+
+
+def list_details(entry: Entry, heading: Heading) -> Iterator[str]:
+    """Yield that an act failed, its phase, the time that it gave, its machine, and when machines stood still."""
+    language, words = heading.language, pick_words(heading.language)
     if entry.step is Step.FAILED:
-        yield pick_words(language)["failed"]
-    phase = str(entry.facts.get("phase", ""))
+        yield words["failed"]
+    phase, node, stopped = (entry.facts.get(key) for key in ("phase", "node", "suspended"))
     if phase in set(Phase):
-        yield name_phase(Phase(phase), language)
-    seconds = number_of(entry.facts, "seconds")
-    if seconds:
+        yield name_phase(Phase(str(phase)), language)
+    if seconds := number_of(entry.facts, "seconds"):
         yield ("+" if seconds > 0 else "−") + length(timedelta(seconds=abs(seconds)))
-    node = entry.facts.get("node")
+    if seconds := number_of(entry.facts, "compensation"):
+        yield f"{words['compensated']} {length(timedelta(seconds=seconds))}"
     if isinstance(node, str) and node:
         yield show_line(node)
+    if isinstance(stopped, str) and stopped:
+        yield f"{words['stopped']} {heading.hour(datetime.fromisoformat(stopped))}"
 
 
 def sum_up(candidate: CandidateStanding, heading: Heading, names: Names) -> Sum:

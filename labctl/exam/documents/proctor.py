@@ -7,9 +7,9 @@ from labctl.exam.documents.heading import Heading
 from labctl.exam.documents.hours import ShownHours, find_hours, show_hours
 from labctl.exam.documents.page import render
 from labctl.exam.documents.person import Names
-from labctl.exam.documents.words import name_frozen, name_phase, name_readiness, name_stage, pick_words
+from labctl.exam.documents.words import explain_burst, name_frozen, name_phase, name_readiness, name_stage, pick_words
 from labctl.exam.model import Phase
-from labctl.exam.standing import CandidateStanding, Readiness, Standing
+from labctl.exam.standing import CandidateStanding, Readiness, Standing, number_of
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,16 @@ def render_proctor(heading: Heading, standing: Standing, names: Names, checksums
         phases=[name_phase(phase, language) for phase in Phase],
         lines=[make_line(one, heading, names) for one in standing.candidates.values()],
         checksums=checksums,
+        burst=show_burst(standing, language),
     )
+
+
+def show_burst(standing: Standing, language: str) -> str:
+    """Return how far apart all machines began the last time that some did; nothing before."""
+    entry = standing.last.get(Act.START)
+    if entry is None:
+        return ""
+    return explain_burst(int(number_of(entry.facts, "machines")), number_of(entry.facts, "spread"), language)
 
 
 def make_line(candidate: CandidateStanding, heading: Heading, names: Names) -> Line:

@@ -94,6 +94,9 @@ WORDS: Mapping[str, str] = {
     "detail": N_("Detail"),
     "reason": N_("Reason or text"),
     "by": N_("By"),
+    "deadline": N_("time over"),
+    "compensated": N_("compensated by"),
+    "stopped": N_("machines stopped at"),
     "failed": N_("failed"),
     "no_events": N_("Nothing: no extension, no pause, no incident, no reset."),
     # The proctor's sheet
@@ -107,6 +110,7 @@ WORDS: Mapping[str, str] = {
     "collected": N_("evidence collected at"),
     "arrives": N_("Signature on arrival"),
     "leaves": N_("Hour and signature on leaving"),
+    "burst": N_("Start of the machines"),
     "hours_rule": N_(
         "By the clock of the host. With * the phase goes on: its end is the deadline as it stands when this is printed."
     ),
@@ -289,3 +293,14 @@ def explain_minute(seconds: float, language: str) -> str:
         return ""
     text = translations(language).gettext("A minute of the exam lasts {seconds} s in this rehearsal.")
     return text.format(seconds=f"{seconds:g}")
+
+
+def explain_burst(machines: int, seconds: float, language: str) -> str:
+    """Return how far apart the machines of all candidates began."""
+    text = translations(language).ngettext(
+        "{count} machine, the last {seconds} s after the first",
+        "{count} machines, the last {seconds} s after the first",
+        machines,
+    )
+    said = f"{seconds:.2f}"
+    return text.format(count=machines, seconds=said.replace(".", ",") if language == "fr" else said)

@@ -56,6 +56,14 @@ class Story:
         self.go(seconds=2)
         self.add(act, Step.DONE, candidate, **facts)
 
+    def freeze(self, candidate: str) -> None:
+        """Freeze the work of a candidate whose time is over."""
+        self.add(Act.FREEZE, Step.BEGUN, candidate, reason="deadline", left="suspended")
+        self.go(seconds=1)
+        self.add(Act.FREEZE, Step.NOTED, candidate, suspended=self.now.isoformat(), late=0.2)
+        self.go(seconds=9)
+        self.add(Act.FREEZE, Step.DONE, candidate, left="suspended", bytes=1 << 20)
+
     @property
     def standing(self) -> Standing:
         """Return the standing after all that was written."""
@@ -84,10 +92,13 @@ def under_way(**changes: JsonValue) -> Story:
     for number in ("0101", "0102", "0103"):
         story.do(Act.START, number, phase="preparation", began=START.isoformat())
     story.now = began = START + timedelta(hours=1)
+    story.add(Act.START, Step.NOTED, "", machines=6, spread=0.815)
     for number in ("0101", "0102", "0103"):
         story.do(Act.START, number, phase="practical", began=began.isoformat())
     story.go(minutes=10)
-    story.add(Act.INCIDENT, Step.NOTED, "0101", phase="practical", seconds=120, reason=HOSTILE)
+    story.add(Act.EXTEND, Step.NOTED, "0101", phase="practical", seconds=120, reason=HOSTILE)
+    story.add(Act.INCIDENT, Step.NOTED, "0101", compensation=120, reason=HOSTILE)
+    story.add(Act.INCIDENT, Step.NOTED, "", reason="the lights went out")
     story.do(Act.PAUSE, "0102", reason="illness")
     story.add(Act.RESET, Step.NOTED, "0103", node="web")
     return story
@@ -101,12 +112,12 @@ def over() -> Story:
     story.add(Act.EXTEND, Step.NOTED, "0101", phase="practical", seconds=300, reason="late start")
     story.add(Act.CLOCK, Step.NOTED, seconds=-30.0)
     story.go(minutes=60)
-    story.do(Act.FREEZE, "0101", left="suspended")
-    story.add(Act.FREEZE, Step.BEGUN, "0103")
+    story.freeze("0101")
+    story.add(Act.FREEZE, Step.BEGUN, "0103", reason="deadline")
     story.add(Act.FREEZE, Step.FAILED, "0103", error="no room on the disk")
-    story.do(Act.FREEZE, "0103", left="suspended")
+    story.freeze("0103")
     story.go(minutes=20)
-    story.do(Act.FREEZE, "0102", left="suspended")
+    story.freeze("0102")
     for number in ("0101", "0102", "0103"):
         story.do(Act.START, number, phase="recette")
         story.do(Act.COLLECT, number, manifest="cd" * 32)
