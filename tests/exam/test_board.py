@@ -105,7 +105,7 @@ def test_machines_on_their_way_are_no_alert() -> None:
 
 
 def test_a_failure_stays_until_it_is_done() -> None:
-    story = over()
+    story = under_way()
     story.add(Act.COLLECT, Step.BEGUN, "0101")
     story.add(Act.COLLECT, Step.FAILED, "0101", error="the disk is full")
     assert "! collection of evidence" in said(board(story, Seen()), "0101")

@@ -55,7 +55,7 @@ class Material(Protocol):
     def proof(self, candidate: CandidateStanding) -> Proof:
         """Return what was found of a candidate's work; of one whose work was not tested, without results."""
 
-    def checksums(self) -> Checksums:
+    def checksums(self, standing: Standing) -> Checksums:
         """Return what the proctor compares."""
 
 
@@ -109,7 +109,7 @@ class Maker:
         if wanted.candidate:
             return self.renderers[wanted.kind](heading, wanted.candidate)
         if wanted.kind is Kind.PROCTOR:
-            return render_proctor(heading, self.standing, self.names, self.material.checksums())
+            return render_proctor(heading, self.standing, self.names, self.material.checksums(self.standing))
         if wanted.kind is Kind.INCIDENTS:
             return render_journal(heading, self.standing, self.names)
         return render_annex(heading, self.material.topology(), self.catalogue)

@@ -197,16 +197,10 @@ def count_days(days: int, language: str) -> str:
 
 
 def name_act(act: Act, language: str) -> str:
-    """Return what was done, in words."""
+    """Return what was done, in words; only what stands on the list of incidents has some."""
     gettext = translations(language).gettext
     return {
-        Act.CREATE: gettext("session created"),
-        Act.PREPARE: gettext("labs prepared"),
-        Act.RECETTE_AT_START: gettext("checks before the work"),
-        Act.ISOLATION: gettext("isolation tested"),
-        Act.SEAL: gettext("subject sealed"),
         Act.OPEN: gettext("subject opened"),
-        Act.START: gettext("phase begun"),
         Act.PAUSE: gettext("clock stopped"),
         Act.RESUME: gettext("clock goes on"),
         Act.EXTEND: gettext("time added"),
@@ -214,16 +208,7 @@ def name_act(act: Act, language: str) -> str:
         Act.INCIDENT: gettext("incident"),
         Act.RESET: gettext("reset"),
         Act.FREEZE: gettext("work frozen"),
-        Act.THAW: gettext("machines run again"),
-        Act.RECETTE: gettext("acceptance test"),
-        Act.COLLECT: gettext("evidence collected"),
-        Act.COPY: gettext("evidence copied"),
-        Act.VERIFY: gettext("evidence verified"),
-        Act.REPORT: gettext("documents written"),
-        Act.CLOSE: gettext("closed"),
-        Act.PURGE: gettext("results removed"),
         Act.CLOCK: gettext("clock of the host set"),
-        Act.SUPERVISE: gettext("supervisor"),
     }[act]
 
 
@@ -236,8 +221,8 @@ def name_stage(stage: Stage, language: str) -> str:
         Stage.PREPARED: gettext("prepared"),
         Stage.SEALED: gettext("sealed"),
         Stage.OPEN: gettext("open"),
-        Stage.STARTED: gettext("under way"),
-        Stage.CLOSED: gettext("closed"),
+        Stage.STARTED: gettext("exam under way"),
+        Stage.CLOSED: gettext("over"),
     }[stage]
 
 

@@ -122,5 +122,7 @@ def over() -> Story:
         story.do(Act.START, number, phase="recette")
         story.do(Act.COLLECT, number, manifest="cd" * 32)
     story.go(minutes=30)
+    for number in ("0101", "0102", "0103"):
+        story.do(Act.CLOSE, number)
     story.do(Act.CLOSE)
     return story
