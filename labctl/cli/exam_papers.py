@@ -12,13 +12,14 @@ from labctl.cli.exams import exam
 from labctl.cli.writing import write_document
 from labctl.errors import ExitCode, LabctlError
 from labctl.exam.audit import Act
-from labctl.exam.documents.folder import open_maker
+from labctl.exam.documents.folder import FolderMaterial, read_names
 from labctl.exam.documents.making import Kind, Maker, Wanted
 from labctl.exam.session import Session, find_session, list_sessions
 from labctl.lab.site import home_folder
 from labctl.lab.workplace import shipped_catalogue
 from labctl.language import LANGUAGES, _
 from labctl.report.pdf import render_pdf
+from labctl.shipped import shipped_folder
 
 SUFFIXES = {".html": "html", ".htm": "html", ".pdf": "pdf"}
 
@@ -62,12 +63,21 @@ def report(
     output: Path | None,
 ) -> int:  # fmt: skip
     found = find_session(home_folder(os.environ), session)
-    maker = open_maker(found, home_folder(os.environ), shipped_catalogue(), datetime.now(UTC), address)
+    maker = open_maker(found, address)
     wanted = list(maker.choose([Kind(one) for one in kinds], numbers))
     suffix = choose_suffix(kind, output, len(wanted))
     written = write_all(maker, wanted, language, suffix, output or found.documents, strict=bool(kinds))
     note_written(found, written)
     return ExitCode.DONE
+
+
+def open_maker(session: Session, address: str) -> Maker:
+    """Return what makes the documents of a session as it stands now."""
+    catalogue = shipped_catalogue()
+    material = FolderMaterial(session, catalogue, shipped_folder("topologies"))
+    return Maker(
+        session.name, session.read(), material, catalogue, datetime.now(UTC), read_names(session), address
+    )  # fmt: skip
 
 
 def choose_suffix(kind: str | None, output: Path | None, count: int) -> str:

@@ -2,31 +2,95 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from labctl.errors import LabctlError
-from labctl.exam.documents.making import Maker, Own
+from labctl.exam.documents.making import Own
 from labctl.exam.documents.person import Names
 from labctl.exam.documents.proctor import Checksums
 from labctl.exam.documents.recette import Proof
-from labctl.exam.load import PaperTemplate, read_paper
+from labctl.exam.load import PaperTemplate
+from labctl.exam.papers import NAMES, open_papers
+from labctl.exam.recette import Moment, load_results, results_file
 from labctl.exam.session import Session
-from labctl.exam.signing import fingerprint, public_pem
-from labctl.exam.standing import CandidateStanding
+from labctl.exam.signing import KEY, fingerprint, public_pem
+from labctl.exam.standing import CandidateStanding, Standing
 from labctl.language import _
 from labctl.topology.catalogue import Catalogue
 from labctl.topology.model import Topology
+from labctl.topology.variants import Value
 
-EXAM, NAMES, MANIFEST = "exam.yml", "names.json", "manifest.json"
+MANIFEST, SEAL = "MANIFEST.json", "manifest.json"
 
 
 @dataclass(frozen=True)
 class FolderMaterial:
-    """What is in the folder of a session."""
+    """What is in the folder of a session; `shipped` is the folder of shipped topologies."""
 
     session: Session
-    home: Path
     catalogue: Catalogue
+    shipped: Path
+    known: dict[str, Own] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def papers(self) -> tuple[PaperTemplate, Mapping[str, Mapping[str, Value]]]:
+        """Return the exam and the values of each owner. Raises Refused while they are sealed."""
+        return open_papers(self.session, self.shipped)
+
+    def own(self, candidate: CandidateStanding) -> Own:
+        """Return the exam of a candidate, read once. Raises Refused while it is sealed."""
+        if candidate.number not in self.known:
+            template, values = self.papers
+            mine = values.get(candidate.owner)
+            self.known[candidate.number] = Own(template.resolve(self.catalogue, mine), mine or {})
+        return self.known[candidate.number]
+
+    def topology(self) -> Topology:
+        """Return the topology of the session, with the defaults of its variants."""
+        return self.papers[0].resolve(self.catalogue).topology
+
+    def proof(self, candidate: CandidateStanding) -> Proof:
+        """Return what the acceptance test found, before the work and after it. Raises LabctlError before the test."""
+        found = load_results(results_file(self.session.folder, candidate.owner, Moment.END))
+        if not found:
+            text = _("the acceptance test of the candidate {number} was not made yet").format(number=candidate.number)
+            hint = f"labctl exam collect {self.session.name} --candidate {candidate.number}"
+            raise LabctlError(text, hint=hint)
+        start = load_results(results_file(self.session.folder, candidate.owner, Moment.START))
+        standing = self.session.read()
+        return Proof(
+            found=found,
+            start={check: one.status for check, one in start.items()},
+            manifest=hash_file(self.session.evidence(candidate.number) / MANIFEST),
+            head=standing.head,
+            seq=standing.seq,
+        )
+
+    def checksums(self, standing: Standing) -> Checksums:
+        """Return what the proctor compares: as far as the session has come."""
+        folder = self.session.folder
+        key = fingerprint(public_pem(folder)) if (folder / KEY).exists() else ""  # nothing is made for a sheet
+        return Checksums(hash_file(self.session.sealed / SEAL), key, standing.head, standing.seq)
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file, nothing for one that is not there."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return ""
+
+
+def read_names(session: Session) -> Names:
+    """Return the names of candidates, none where there is no list of them."""
+    try:
+        return Names(json.loads((session.papers / NAMES).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return Names()
+    except ValueError as exc:
+        path = session.papers / NAMES
+        text = _('"{path}" cannot be read: {error}').format(path=path, error=exc)
+        raise LabctlError(text, hint=f"ls -l {path}") from exc
