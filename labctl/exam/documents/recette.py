@@ -11,8 +11,8 @@ from labctl.exam.documents.page import render, say
 from labctl.exam.documents.person import Names, name_drawn
 from labctl.exam.documents.words import count_points, name_aim, name_start, pick_words
 from labctl.exam.load import Paper
-from labctl.exam.meaning import start_of
 from labctl.exam.model import Exam, Phase, Start
+from labctl.exam.recette import recette_of
 from labctl.exam.standing import CandidateStanding
 from labctl.report.page import ShownScore, show_score, show_sheet
 from labctl.report.sheet import (
@@ -27,7 +27,6 @@ from labctl.report.sheet import (
     sort_competencies,
     title_of,
 )
-from labctl.topology.model import Check, Topology
 from labctl.topology.variants import Value
 
 
@@ -70,7 +69,7 @@ def render_recette(
 ) -> str:  # fmt: skip
     """Return the sheet of one candidate; `paper` is read with the `values` that they have drawn."""
     sheet = make_recette(paper, candidate, proof.found, heading.language)
-    aims = find_aims(paper.exam)
+    aims = {one.check.id: one.start for one in recette_of(paper)}
     command = f"labctl exam collect {heading.session} --candidate {candidate.number}"
     return render(
         "recette.html.j2",
@@ -92,21 +91,10 @@ def render_recette(
 
 def make_recette(paper: Paper, candidate: CandidateStanding, found: Mapping[str, Found], language: str) -> Sheet:
     """Return the acceptance sheet of the checks that the exam's recette names, in its order."""
-    topology = paper.topology.model_copy(update={"checks": tuple(recette_checks(paper.exam, paper.topology))})
+    checks = tuple(one.check for one in recette_of(paper))
+    topology = paper.topology.model_copy(update={"checks": checks})
     sheet = make_sheet(Subject(candidate.lab, candidate.number), topology, found, language)
     return replace(sheet, title=say(paper.exam.title, language))
-
-
-def recette_checks(exam: Exam, topology: Topology) -> Iterator[Check]:
-    """Yield the checks of the recette, from the exam or from its topology."""
-    known = {check.id: check for check in (*topology.checks, *exam.checks)}
-    yield from (known[one.check] for one in exam.recette)
-
-
-def find_aims(exam: Exam) -> dict[str, Start]:
-    """Return what each check of the recette must say before the work."""
-    own = [check.id for check in exam.checks]
-    return {one.check: start_of(one.start, one.check, own) for one in exam.recette}
 
 
 def share_points(rows: Sequence[Row], aims: Mapping[str, Start], language: str) -> Iterator[Share]:
