@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from labctl.errors import LabctlError
+from labctl.exam.audit import Act
 from labctl.exam.documents.making import Own
 from labctl.exam.documents.person import Names
 from labctl.exam.documents.proctor import Checksums
@@ -16,14 +17,13 @@ from labctl.exam.load import PaperTemplate
 from labctl.exam.papers import NAMES, open_papers
 from labctl.exam.recette import Moment, load_results, results_file
 from labctl.exam.session import Session
-from labctl.exam.signing import KEY, fingerprint, public_pem
 from labctl.exam.standing import CandidateStanding, Standing
 from labctl.language import _
 from labctl.topology.catalogue import Catalogue
 from labctl.topology.model import Topology
 from labctl.topology.variants import Value
 
-MANIFEST, SEAL = "MANIFEST.json", "manifest.json"
+MANIFEST = "MANIFEST.json"
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,10 @@ class FolderMaterial:
         )
 
     def checksums(self, standing: Standing) -> Checksums:
-        """Return what the proctor compares: as far as the session has come."""
-        folder = self.session.folder
-        key = fingerprint(public_pem(folder)) if (folder / KEY).exists() else ""  # nothing is made for a sheet
-        return Checksums(hash_file(self.session.sealed / SEAL), key, standing.head, standing.seq)
+        """Return what the proctor compares: what the log says of the seal, and how far the log goes."""
+        seal = standing.last.get(Act.SEAL)
+        told = seal.facts if seal else {}
+        return Checksums(str(told.get("checksum", "")), str(told.get("key", "")), standing.head, standing.seq)
 
 
 def hash_file(path: Path) -> str:

@@ -87,8 +87,10 @@ def choose_told(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def is_told(entry: Entry) -> bool:
-    """Return whether an entry stands on the list; that of an opened subject where a reason had to be given."""
-    return entry.step in TOLD.get(entry.act, ()) and (entry.act is not Act.OPEN or bool(entry.facts.get("reason")))
+    """Return whether an entry stands on the list; of the opening of the subject, what was not as it must be."""
+    if entry.act is Act.OPEN and entry.step is Step.DONE:
+        return bool(entry.facts.get("override"))
+    return entry.step in TOLD.get(entry.act, ())
 
 
 def list_events(entries: Sequence[Entry], heading: Heading, names: Names) -> list[Event]:
@@ -111,7 +113,11 @@ def make_event(entry: Entry, heading: Heading, names: Names) -> Event:
 
 def list_reasons(entry: Entry, language: str) -> Iterator[str]:
     """Yield why something was done, what was said, and why it failed."""
-    for key in ("reason", "text", "error"):
+    if entry.act is Act.OPEN:
+        changes, wrong = entry.facts.get("changes"), entry.facts.get("passphrase") == "wrong"
+        yield from [show_line(str(one)) for one in changes] if isinstance(changes, list) else []
+        yield from [pick_words(language)["wrong_passphrase"]] if wrong else []
+    for key in ("override", "reason", "text", "error"):
         said = entry.facts.get(key)
         if said == DEADLINE and entry.act is Act.FREEZE:
             yield pick_words(language)["deadline"]

@@ -11,6 +11,8 @@ from labctl.exam.documents.words import explain_burst, name_frozen, name_phase, 
 from labctl.exam.model import Phase
 from labctl.exam.standing import CandidateStanding, Readiness, Standing, number_of
 
+PROOFS = {"holds": "✔", "does not hold": "✘", "not checked": "?"}  # as `prepare` writes them down
+
 
 @dataclass(frozen=True)
 class Checksums:
@@ -27,11 +29,12 @@ class Line:
     """One candidate on the sheet."""
 
     person: str
-    lab: str
     factor: str
     pauses: bool
     readiness: str
     reason: str
+    initial: str
+    isolation: str
     frozen: str
     collected: str
     hours: tuple[ShownHours, ...]
@@ -69,12 +72,19 @@ def make_line(candidate: CandidateStanding, heading: Heading, names: Names) -> L
     collected = candidate.last.get(Act.COLLECT)
     return Line(
         person=names.show(candidate.number),
-        lab=candidate.lab,
         factor=candidate.factor,
         pauses=candidate.pauses,
         readiness=name_readiness(candidate.readiness, heading.language),
         reason=candidate.reason if candidate.readiness is not Readiness.READY else "",
+        initial=sign_of(candidate, "recette"),
+        isolation=sign_of(candidate, "isolation"),
         frozen=name_frozen(candidate.frozen, heading.language),
         collected=heading.hour(collected.at.hour) if collected else "",
         hours=tuple(show_hours(one, heading) for one in find_hours(candidate, heading.made)),
     )
+
+
+def sign_of(candidate: CandidateStanding, proof: str) -> str:
+    """Return what `prepare` last said of a proof; a dash before it was asked for."""
+    told = [entry.facts.get(proof) for entry in candidate.entries(Act.PREPARE) if proof in entry.facts]
+    return PROOFS.get(str(told[-1]), "–") if told else "–"

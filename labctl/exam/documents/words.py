@@ -95,6 +95,7 @@ WORDS: Mapping[str, str] = {
     "reason": N_("Reason or text"),
     "by": N_("By"),
     "deadline": N_("time over"),
+    "wrong_passphrase": N_("wrong passphrase"),
     "compensated": N_("compensated by"),
     "stopped": N_("machines stopped at"),
     "failed": N_("failed"),
@@ -106,6 +107,12 @@ WORDS: Mapping[str, str] = {
     "factor": N_("Factor"),
     "pauses": N_("Pauses"),
     "prepared": N_("Lab prepared"),
+    "initial": N_("First state"),
+    "isolation": N_("Isolation"),
+    "proofs_rule": N_(
+        "First state: before the work, the checks said what they must. Isolation: no other lab, host, school network or "
+        "Internet was reached from inside. ✔ proven, ✘ not so, ? could not be checked."
+    ),
     "state": N_("Work"),
     "collected": N_("evidence collected at"),
     "arrives": N_("Signature on arrival"),

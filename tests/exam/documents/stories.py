@@ -75,8 +75,10 @@ def prepared(**changes: JsonValue) -> Story:
     story = Story()
     story.add(Act.CREATE, Step.NOTED, "", **about(**changes))
     story.add(Act.PREPARE, Step.BEGUN)
-    story.do(Act.PREPARE, "0101", result="ready")
-    story.do(Act.PREPARE, "0102", result="spare used", reason="web did not come up")
+    story.do(Act.PREPARE, "0101", result="ready", recette="holds", isolation="holds")
+    story.do(
+        Act.PREPARE, "0102", result="spare used", reason="web did not come up", recette="holds", isolation="not checked"
+    )
     story.add(Act.PREPARE, Step.FAILED, "0103", reason="no room", error="no room")
     story.add(Act.PREPARE, Step.DONE)
     return story
@@ -87,7 +89,8 @@ def under_way(**changes: JsonValue) -> Story:
     story = prepared(**changes)
     story.do(Act.PREPARE, "0103", result="repaired", reason="no room")
     story.do(Act.SEAL, manifest="ab" * 32)
-    story.do(Act.OPEN)
+    story.add(Act.OPEN, Step.NOTED, passphrase="wrong")
+    story.do(Act.OPEN, changes=["the encrypted papers were changed"], override="restored from a copy")
     story.now = START
     for number in ("0101", "0102", "0103"):
         story.do(Act.START, number, phase="preparation", began=START.isoformat())

@@ -134,7 +134,8 @@ def test_the_journal_has_each_change_of_time_once_with_its_reason() -> None:
     assert "illness" in text
     assert "no room on the disk" in text
     assert "phase begun" not in text
-    assert "subject opened" not in text
+    assert "subject opened wrong passphrase" in text
+    assert "subject opened the encrypted papers were changed; restored from a copy" in text
     assert "Work on the machines, +5 min late start" in text
     assert "incident compensated by 2 min fire alarm" in text
     assert "whole session incident the lights went out" in text
@@ -147,8 +148,8 @@ def test_the_proctors_sheet_has_the_checksums_and_who_had_what_lab() -> None:
     text = text_of(proctor_page("en"))
     assert "ab" * 32 in text
     assert "ef" * 16 in text
-    assert "spare lab used" in text
-    assert "web did not come up" in text
+    assert "0101 – Ada Lovelace × 1 yes lab ready ✔ ✔ frozen" in text
+    assert "spare lab used web did not come up ✔ ? frozen" in text
     assert "6 machines, the last 0.81 s after the first" in text
     before = text_of(proctor_page("en", prepared().standing))
     assert "not sealed yet" in before
@@ -158,7 +159,6 @@ def test_the_proctors_sheet_has_the_checksums_and_who_had_what_lab() -> None:
 
 def test_a_phase_that_goes_on_has_its_deadline_with_a_star() -> None:
     text = text_of(proctor_page("en", under_way().standing))
-    assert "*" in text.partition("small-c0103")[2]
     assert re.search(r"07:30:00 → 08:32:00 \*", text)  # two minutes for the incident
 
 
