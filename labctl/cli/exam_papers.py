@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 
-from labctl.cli.exams import exam
 from labctl.cli.writing import write_document
 from labctl.errors import ExitCode, LabctlError
 from labctl.exam.audit import Act
@@ -29,7 +28,7 @@ def complete_sessions(ctx: click.Context, param: click.Parameter, incomplete: st
     return [name for name in list_sessions(home_folder(os.environ)) if name.startswith(incomplete)]
 
 
-@exam.command(
+@click.command(
     help=_(
         "Write the documents of an exam session: for candidates (without any name), for proctors and for the jury. "
         "Nothing is checked anew. Without --document and --candidate, all that can be made."

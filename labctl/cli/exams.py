@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -38,7 +39,28 @@ CANDIDATES = click.option(
 )  # fmt: skip
 
 
-@click.group(help=_("Check practical exams (E6), and plan the time of each candidate."))
+LATER: dict[str, str] = {  # verbs whose modules are imported when they run
+    "report": "labctl.cli.exam_papers:report"
+}
+
+
+class ExamVerbs(click.Group):
+    """A group that imports most of its verbs only when they run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs in the order of an exam."""
+        return [*super().list_commands(ctx), *LATER]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a verb."""
+        if cmd_name not in LATER:
+            return super().get_command(ctx, cmd_name)
+        module, _colon, name = LATER[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+
+@click.group(cls=ExamVerbs, help=_("Check practical exams (E6), and plan the time of each candidate."))
 def exam() -> None:
     """Hold the exam verbs."""
 

@@ -1,4 +1,4 @@
-"""A standing, what is seen of the labs, and a time to the board of a session: clocks, machines, alerts. Pure."""
+"""A standing, what is seen of the labs, and a time to the board of a session: clocks, machines, alerts."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

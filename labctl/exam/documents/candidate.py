@@ -1,4 +1,4 @@
-"""A candidate's exam to the sheet that they get: number, access, times, demand, and what is kept. No name is on it."""
+"""A candidate's exam to the sheet that they get, without a name: number, access, times, demand, what is kept."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,6 +1,5 @@
 """The folder of a session to what its documents are made from: papers, drawn values, results, checksums, names."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,8 +21,6 @@ from labctl.language import _
 from labctl.topology.catalogue import Catalogue
 from labctl.topology.model import Topology
 from labctl.topology.variants import Value
-
-MANIFEST = "MANIFEST.json"
 
 
 @dataclass(frozen=True)
@@ -60,11 +57,11 @@ class FolderMaterial:
             hint = f"labctl exam collect {self.session.name} --candidate {candidate.number}"
             raise LabctlError(text, hint=hint)
         start = load_results(results_file(self.session.folder, candidate.owner, Moment.START))
-        standing = self.session.read()
+        standing, collected = self.session.read(), candidate.last.get(Act.COLLECT)
         return Proof(
             found=found,
             start={check: one.status for check, one in start.items()},
-            manifest=hash_file(self.session.evidence(candidate.number) / MANIFEST),
+            manifest=str(collected.facts.get("manifest", "")) if collected else "",
             head=standing.head,
             seq=standing.seq,
         )
@@ -74,14 +71,6 @@ class FolderMaterial:
         seal = standing.last.get(Act.SEAL)
         told = seal.facts if seal else {}
         return Checksums(str(told.get("checksum", "")), str(told.get("key", "")), standing.head, standing.seq)
-
-
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file, nothing for one that is not there."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except FileNotFoundError:
-        return ""
 
 
 def read_names(session: Session) -> Names:
