@@ -49,6 +49,8 @@ def resume(conduct: Conduct, numbers: Sequence[str], reason: str) -> Results:
             if one.works and not failure:
                 conduct.consoles.allow(one.lab)
             run.end(one.number, LabctlError(failure) if failure else None, machines=one.works)
+        if burst:
+            conduct.labs.set_clocks([lab for lab in working if lab not in burst.failures])
         return run.inform()
 
 

@@ -58,8 +58,9 @@ class Conduct:
 
 
 def select(standing: Standing, numbers: Sequence[str]) -> list[CandidateStanding]:
-    """Return the candidates of these numbers, or all. Raises LabctlError for an unknown one."""
-    return [standing.candidate(number) for number in dict.fromkeys(numbers)] or list(standing.candidates.values())
+    """Return the candidates of these numbers, or all, in the session's order. Raises LabctlError for an unknown one."""
+    meant = {standing.candidate(number).number for number in numbers} or standing.candidates.keys()
+    return [one for number, one in standing.candidates.items() if number in meant]
 
 
 def lock_path(session: Session, number: str) -> Path:

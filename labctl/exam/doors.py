@@ -50,11 +50,42 @@ class Labs(Protocol):
     def copy(self, lab: str, name: str) -> Copied:
         """Copy disks and memory of a lab that stands still; its machines stand still afterwards too."""
 
+    def set_clocks(self, labs: Sequence[str]) -> None:
+        """Set the clocks of machines that stood still; one that does not answer keeps its own."""
+
     def states(self, labs: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
         """Return the state of each machine, by lab and node: running, paused, stopped, crashed, or missing."""
 
     def busy(self, lab: str) -> bool:
         """Return whether another run works on the lab now: a reset, a checkpoint."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """What became of a lab that was to be made; `spare` names the ready lab that became it, if one did."""
+
+    ready: bool
+    reason: str = ""
+    spare: str = ""
+
+
+class Workshop(Protocol):
+    """Makes the labs of one session, each with the values drawn for its owner."""
+
+    def exists(self, lab: str) -> bool:
+        """Return whether there is a lab of this name."""
+
+    def refuse_no_room(self, labs: Sequence[str]) -> None:
+        """Raise Refused where the disk cannot carry these labs, those that exist too, with a frozen copy of each."""
+
+    def build(self, owners: Sequence[str]) -> Mapping[str, Built]:
+        """Bring up the labs of owners, from whatever is there. Raises Refused where they do not fit on the host."""
+
+    def mend(self, owner: str) -> Built:
+        """Make all machines of a lab anew."""
+
+    def exchange(self, owner: str) -> Built:
+        """Remove a lab, and let a spare take its place where there is one."""
 
 
 class Consoles(Protocol):

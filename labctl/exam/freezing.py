@@ -91,6 +91,8 @@ def keep_copy(conduct: Conduct, number: str) -> Result:
         try:
             if one.running:
                 stop_machines(conduct, one)
+            else:  # somebody may have let them run since
+                conduct.labs.suspend(one.lab)
             copied = conduct.labs.copy(one.lab, f"{number}/{name}")
             failure = conduct.labs.resume([one.lab]).failures.get(one.lab) if left == "running" else None
         except LabctlError as exc:

@@ -2,7 +2,7 @@
 
     LABCTL_HOME/exams/NAME/    for root alone
         audit.jsonl            what happened, see `audit`; the only memory of a session
-        papers/                exam.yml, topology.yml, candidates.csv as at `prepare`; names.json, for the jury
+        papers/                exam.yml and its topology as at `prepare`; names.json, for the jury
         sealed/                what `seal` made: bundle, manifest, signature, public key
         evidence/NUMBER/       what was collected of a candidate
         documents/             sheets and reports
@@ -242,7 +242,7 @@ def create_session(home: Path, name: str, about: Mapping[str, JsonValue], clock:
     about = json.loads(canonical(about))  # as it will be read again
     session = Session(exams_folder(home) / check_name(name), clock or HostClock())
     with explain_files(session.folder.parent):
-        session.folder.parent.mkdir(mode=0o700, exist_ok=True)
+        session.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (session.folder, session.papers, session.documents, session.folder / "evidence"):
             folder.mkdir(mode=0o700, exist_ok=True)
         sync_folder(session.folder.parent)

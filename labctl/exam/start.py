@@ -8,6 +8,7 @@ from labctl.exam.conduct import Conduct, Results, Run, begin
 from labctl.exam.doors import Burst
 from labctl.exam.model import Phase
 from labctl.exam.standing import CandidateStanding, Frozen
+from labctl.language import _
 
 
 def start(conduct: Conduct, numbers: Sequence[str], phase: Phase) -> tuple[Results, Burst | None]:
@@ -24,6 +25,8 @@ def start(conduct: Conduct, numbers: Sequence[str], phase: Phase) -> tuple[Resul
         began = utc_text(conduct.session.clock.read().hour)
         for one in run.meant:
             run.end(one.number, None, phase=phase, began=began)
+        if burst:
+            conduct.labs.set_clocks([one.lab for one in run.meant])
         return run.inform(), burst
 
 
@@ -34,6 +37,7 @@ def start_machines(conduct: Conduct, run: Run) -> Burst:
     def pull(one: CandidateStanding) -> None:
         pulled[one.number] = list(conduct.labs.set_links(one.lab, up=False))
 
+    refuse_off(conduct, run)
     run.each(pull)
     burst = let_run(conduct, run, run.meant)
     with conduct.session.writing() as log:
@@ -42,6 +46,17 @@ def start_machines(conduct: Conduct, run: Run) -> Burst:
             spread=round(burst.spread, 3), links={number: list(names) for number, names in pulled.items()},
         )  # fmt: skip
     return burst
+
+
+def refuse_off(conduct: Conduct, run: Run) -> None:
+    """Leave out those whose machines are off: they would boot for minutes, in the candidate's time."""
+    states = conduct.labs.states([one.lab for one in run.meant])
+    for one in list(run.meant):
+        off = [node for node, state in states.get(one.lab, {}).items() if state not in {"paused", "running"}]
+        if off or not states.get(one.lab):
+            text = _("these machines are off: {names}; prepare this candidate again")
+            run.end(one.number, LabctlError(text.format(names=", ".join(off) or _("all"))))
+            run.meant.remove(one)
 
 
 def show_machines(conduct: Conduct, run: Run) -> Burst | None:

@@ -22,7 +22,7 @@ from labctl.exam.freezing import DEADLINE, freeze, is_due, keep_copy
 from labctl.exam.model import Phase
 from labctl.exam.moments import Clock, Reading, find_jump
 from labctl.exam.session import exams_folder
-from labctl.exam.standing import CandidateStanding, Stage, Standing
+from labctl.exam.standing import CandidateStanding, Frozen, Stage, Standing
 from labctl.exam.start import start
 from labctl.language import _
 from labctl.monitor import Event, Monitor, Progress
@@ -170,7 +170,7 @@ class Supervisor:
                 lab = standing.candidates[number].lab
                 self.crew.submit(self.calm, watch.conduct, lab)
         for number, one in standing.candidates.items():
-            if one.unfinished and number not in under_way(watch):
+            if (one.unfinished or one.frozen is Frozen.FAILED) and number not in under_way(watch):
                 self.take_up(watch, one)
         return [moment for number, moment in moments.items() if number not in due]
 
@@ -189,7 +189,7 @@ class Supervisor:
     def freeze(self, watch: Watch, numbers: Sequence[str]) -> None:
         """Freeze those whose time is over; who was given more in the last second is left alone."""
         now = self.clock.read
-        freeze(watch.conduct, numbers, DEADLINE, wanted=is_due(lambda: now().hour))
+        freeze(at_once(watch.conduct), numbers, DEADLINE, wanted=is_due(lambda: now().hour))
 
     def calm(self, conduct: Conduct, lab: str) -> None:
         """Ask machines to write to their disks what they hold; whether they do changes nothing."""
@@ -203,7 +203,8 @@ class Supervisor:
         steady = self.clock.read().steady
         for act, finish in FINISH.items():
             key = (one.number, act)
-            if act in one.unfinished and steady - watch.tried.get(key, -RETRY) >= RETRY:
+            again = act is Act.FREEZE and one.frozen is Frozen.FAILED
+            if (again or act in one.unfinished) and steady - watch.tried.get(key, -RETRY) >= RETRY:
                 watch.tried[key] = steady
                 self.work(watch, [one.number], lambda finish=finish: finish(watch.conduct, one))  # type: ignore[misc]
                 return
@@ -237,8 +238,16 @@ def at_once(conduct: Conduct) -> Conduct:
     return Conduct(conduct.session, conduct.labs, conduct.consoles, patience=0.0)
 
 
+def finish_freeze(conduct: Conduct, one: CandidateStanding) -> object:
+    """Copy the work of a freeze that was broken off; of one that failed, when there may be room again."""
+    if Act.FREEZE in one.unfinished:
+        return keep_copy(conduct, one.number)
+    reason = last_facts(one, Act.FREEZE, "reason") or DEADLINE
+    return freeze(conduct, [one.number], reason, wanted=lambda _all, now: now.frozen is Frozen.FAILED)
+
+
 FINISH: dict[Act, Callable[[Conduct, CandidateStanding], object]] = {
-    Act.FREEZE: lambda conduct, one: keep_copy(at_once(conduct), one.number),
+    Act.FREEZE: lambda conduct, one: finish_freeze(at_once(conduct), one),
     Act.PAUSE: lambda conduct, one: pause(at_once(conduct), [one.number], last_facts(one, Act.PAUSE, "reason")),
     Act.RESUME: lambda conduct, one: resume(at_once(conduct), [one.number], last_facts(one, Act.RESUME, "reason")),
     Act.START: lambda conduct, one: start(

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from labctl.errors import DeadlineMissed
-from labctl.hypervisor import agent, domains, freezing, networks, waiting
+from labctl.hypervisor import agent, domains, freezing, links, networks, waiting
 from labctl.hypervisor.binding import Connection
 from labctl.hypervisor.capabilities import read_qemu_owner
 from labctl.hypervisor.console import Console, open_console
@@ -176,6 +176,11 @@ class Hypervisor:
         """Cut the power of a machine of the lab; one that is off or absent is what was wanted."""
         failing = _('the machine "{name}" cannot be switched off').format(name=name)
         self._pool.use(lambda connection: domains.destroy(connection, name, lab), failing)
+
+    def set_link(self, name: str, lab: str, mac: str, *, up: bool) -> None:
+        """Pull the network cable of one card of a machine of the lab, or plug it in; running or not."""
+        failing = _('the network link of "{name}" cannot be changed').format(name=name)
+        self._pool.use(lambda connection: links.set_link(connection, name, lab, mac, up=up), failing)
 
     def remove_domain(self, name: str, lab: str) -> None:
         """Cut the power and undefine a machine of the lab with its saved state and snapshot records; disks stay."""

@@ -48,6 +48,12 @@ class Freezer(Protocol):
     def versions(self) -> Versions: ...
 
 
+class Links(Protocol):
+    """The same hypervisor, for exams: network cables pulled and plugged in."""
+
+    def set_link(self, name: str, lab: str, mac: str, *, up: bool) -> None: ...
+
+
 class Images(Protocol):
     """The store of disk images."""
 

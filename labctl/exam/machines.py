@@ -1,0 +1,254 @@
+"""The labs of candidates on this host: links pulled, machines let run and stopped together, frozen work copied.
+
+Unlike a checkpoint, a copy for an exam is made of machines that stand still already, leaves them standing still, and
+takes those that are switched off as they are. It lies with the session, not with the lab.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from labctl.crew import Crew
+from labctl.errors import LabctlError, Refused
+from labctl.exam.doors import Burst, Copied
+from labctl.hypervisor.saved_state import is_complete
+from labctl.images.copying import copy_disk
+from labctl.images.overlay import chain
+from labctl.lab.barring import bar, unbar
+from labctl.lab.checkpoint import ATTEMPTS, Checkpoint, is_of_one_moment, own_domains
+from labctl.lab.doors import Links
+from labctl.lab.frozen import flush, read_facts, seal, taken
+from labctl.lab.keeping import ROOM_KEPT, free_bytes, used_memory
+from labctl.lab.lock import hold_lab, is_held
+from labctl.lab.standstill import SAVES, everywhere
+from labctl.lab.thaw import Mould
+from labctl.lab.wish import Pace
+from labctl.lab.workplace import Workplace
+from labctl.language import _
+from labctl.monitor import Event, Monitor, Progress
+from labctl.plan.model import NetworkKind, Plan, PlannedInterface, PlannedNode
+from labctl.plan.observed import DomainState
+from labctl.store import now
+
+BURST = 32  # machines let run side by side; libvirt takes four requests at a time anyway
+CALM_SECONDS = 2.0
+CLOCK_SECONDS = 10.0
+LOCK_PATIENCE = 5.0  # seconds; a reset that lasts longer was waited for already
+UNFINISHED = ".part"
+
+
+@dataclass(frozen=True)
+class HostLabs:
+    """The labs of one session on a workplace. `folder` gets the copies; `internet` tells whether names are allowed."""
+
+    place: Workplace
+    links: Links
+    folder: Path
+    pace: Callable[[Path], Pace]
+    monitor: Monitor
+    internet: bool = False
+    copy_file: Callable[[Path, Path], None] = copy_disk
+    room: Callable[[Path], int] = free_bytes
+    layouts: dict[str, Plan] = field(default_factory=dict)
+
+    def layout(self, lab: str) -> Plan:
+        """Return what a lab is made of, from its own files; it does not change during a session."""
+        if lab not in self.layouts:
+            self.layouts[lab] = self.place.layout(lab, self.place.load_lab(lab))
+        return self.layouts[lab]
+
+    def set_links(self, lab: str, *, up: bool) -> tuple[str, ...]:
+        """Pull the management link of each machine, and its links to the Internet where no name is allowed."""
+        layout = self.layout(lab)
+        cards = [(node, card) for node in layout.nodes for card in self.forbidden(layout, node)]
+        with Crew(max_workers=max(1, len(cards))) as crew:
+            for done in [crew.submit(self.set_link, node, card, up) for node, card in cards]:
+                done.result()
+        return tuple(f"{node.member}/{card.name}" for node, card in cards)
+
+    def forbidden(self, layout: Plan, node: PlannedNode) -> list[PlannedInterface]:
+        """Return the cards of a machine that have no link during the work."""
+        kinds = {network.member: network.kind for network in layout.networks}
+        outside = [one for one in node.interfaces if kinds.get(one.network) is NetworkKind.INTERNET]
+        return [node.management, *([] if self.internet else outside)]
+
+    def set_link(self, node: PlannedNode, card: PlannedInterface, up: bool) -> None:
+        """Set one link."""
+        self.links.set_link(node.name, node.tag.seat_name, card.mac, up=up)
+
+    def resume(self, labs: Sequence[str]) -> Burst:
+        """Let all machines of all labs run on, or boot, in one burst."""
+        layouts = {lab: self.layout(lab) for lab in labs}
+        moments: list[datetime] = []
+        failures: dict[str, str] = {}
+
+        def let_run(node: PlannedNode) -> datetime:
+            self.place.machines.start_domain(node.name, node.tag.seat_name)
+            return datetime.now(UTC)
+
+        with Crew(max_workers=BURST) as crew:
+            asked: list[tuple[str, PlannedNode, Future[datetime]]] = [
+                (lab, node, crew.submit(let_run, node)) for lab, layout in layouts.items() for node in layout.nodes
+            ]
+            for lab, node, done in asked:
+                try:
+                    moments.append(done.result())
+                except LabctlError as exc:
+                    failures[lab] = f"{node.member}: {exc.message}"
+        moments = sorted(moments) or [datetime.now(UTC)]
+        return Burst(moments[0], moments[-1], len(asked), failures)
+
+    def suspend(self, lab: str) -> None:
+        """Stop all machines of a lab that run, at the same time."""
+        seen = own_domains(self.place, lab)
+        layout = self.layout(lab)
+        alive = [one for one in layout.nodes if one.name in seen and seen[one.name].state is not DomainState.STOPPED]
+
+        def stop(node: PlannedNode) -> None:
+            try:
+                self.place.freezer.suspend_domain(node.name, node.tag.seat_name)
+            except LabctlError:
+                after = own_domains(self.place, lab).get(node.name)
+                if after is None or after.state is not DomainState.STOPPED:  # it went off in between: it stands still
+                    raise
+
+        everywhere(alive, stop, len(alive))
+
+    def calm(self, lab: str) -> None:
+        """Ask running machines to write what they hold, for at most two seconds."""
+        layout = self.layout(lab)
+
+        def ask(node: PlannedNode) -> None:
+            try:
+                words = ["/bin/sync"]
+                self.place.freezer.guest_exec(node.name, node.tag.seat_name, words, deadline=CALM_SECONDS)
+            except LabctlError as exc:
+                self.monitor.tell(Event(f"{lab}/{node.member}", "calm", Progress.FAILED, exc.message))
+
+        everywhere(layout.nodes, ask, len(layout.nodes))
+
+    def set_clocks(self, labs: Sequence[str]) -> None:
+        """Set the clocks of all machines through their agents, which need no link."""
+        layouts = [self.layout(lab) for lab in labs]
+        everywhere([node for layout in layouts for node in layout.nodes], self.set_clock, BURST)
+
+    def set_clock(self, node: PlannedNode) -> None:
+        """Set the clock of one machine; one whose agent is dead keeps its own."""
+        words = ["/bin/date", "--utc", f"--set=@{time.time():.3f}"]
+        try:
+            self.place.freezer.guest_exec(node.name, node.tag.seat_name, words, deadline=CLOCK_SECONDS)
+        except LabctlError as exc:
+            self.monitor.tell(Event(node.name, "clock", Progress.FAILED, exc.message))
+
+    def states(self, labs: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
+        """Return the state of each machine, by lab and node."""
+        seen = {one.name: str(one.state) for one in self.place.see().domains if one.tag}
+        found: dict[str, Mapping[str, str]] = {}
+        for lab in labs:
+            try:
+                found[lab] = {node.member: seen.get(node.name, "missing") for node in self.layout(lab).nodes}
+            except LabctlError:
+                found[lab] = {}
+        return found
+
+    def busy(self, lab: str) -> bool:
+        """Return whether another run works on the lab now."""
+        return is_held(self.place.home, lab)
+
+    def copy(self, lab: str, name: str) -> Copied:
+        """Copy disks and memory of machines that stand still; a copy that a crash broke off is made whole."""
+        final = self.folder / "frozen" / name
+        with hold_lab(self.place.home, lab, "exam freeze", LOCK_PATIENCE):
+            layout = self.layout(lab)
+            if not final.exists():
+                self.make_copy(lab, layout, final)
+        nodes = sorted(path.stem for path in (final / "disks").iterdir())
+        off = tuple(node for node in nodes if not (final / "states" / f"{node}.save").exists())
+        size = sum(taken(path) for path in final.rglob("*") if path.is_file())
+        return Copied(str(final.relative_to(self.folder)), size, off)
+
+    def make_copy(self, lab: str, layout: Plan, final: Path) -> None:
+        """Save each memory and copy each disk; load the memory again so that the machine waits; then name the copy."""
+        part = final.with_name(f"{final.name}{UNFINISHED}")
+        draft = Checkpoint(final.name, layout.topology, part, now(), lab=lab, by="exam")
+        for folder in (part, draft.state("x").parent, draft.disk("x").parent):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        seen = own_domains(self.place, lab)
+        nodes = [replace(node, tag=seen[node.name].tag or node.tag) for node in layout.nodes if node.name in seen]
+        for node in nodes:  # what libvirt had ended when nobody waited for it any more
+            for path in draft.state("x").parent.glob(f".{node.member}.save.*.tmp"):
+                if is_complete(path):
+                    path.rename(draft.state(node.member))
+        self.refuse_full(lab, layout, nodes)
+        everywhere(nodes, lambda node: self.copy_node(draft, layout, node, seen[node.name].state), SAVES)
+        shutil.copyfile(layout.folders.topology, draft.source)
+        files = [path for path in part.rglob("*") if path.is_file() and path != draft.manifest]
+        draft.write({str(path.relative_to(part)): seal(path) for path in files})
+        flush(draft.manifest)
+        part.rename(final)
+        flush(final.parent)
+
+    def refuse_full(self, lab: str, layout: Plan, nodes: Sequence[PlannedNode]) -> None:
+        """Raise Refused where the copy would fill the disk: earlier evidence lies there too."""
+        used = used_memory([node.name for node in nodes])
+        memory = sum(min(node.memory << 20, used.get(node.name, 0)) for node in nodes)
+        need = memory + sum(taken(layout.folders.disk(node.member)) for node in nodes)
+        free = self.room(self.folder)
+        if need + ROOM_KEPT > free:
+            text = _('the copy of "{lab}" takes about {need} MiB; "{path}" has {free} MiB left: machines stay as is')
+            hint = f"df -h {self.folder}"
+            raise Refused(text.format(lab=lab, need=need >> 20, free=free >> 20, path=self.folder), hint=hint)
+
+    def copy_node(self, draft: Checkpoint, layout: Plan, node: PlannedNode, state: DomainState) -> None:
+        """Keep one machine. Its memory, once saved, stays valid as long as nothing is written to its disk."""
+        disk, memory = layout.folders.disk(node.member), draft.state(node.member)
+        self.monitor.tell(Event(f"{draft.lab}/{node.member}", "freeze", Progress.STARTED))
+        if state is not DomainState.STOPPED and state is not DomainState.CRASHED:
+            self.place.freezer.save_domain(node.name, node.tag.seat_name, memory)
+            os.utime(memory)  # it is off: nothing that was written before is newer than its memory
+        elif memory.exists() and not is_of_one_moment(memory, disk):
+            memory.unlink()  # of another moment: the machine was booted since
+        self.copy_file(disk, draft.disk(node.member))
+        if memory.exists():
+            self.load_again(draft, layout, node)
+        self.monitor.tell(Event(f"{draft.lab}/{node.member}", "freeze", Progress.DONE))
+
+    def load_again(self, draft: Checkpoint, layout: Plan, node: PlannedNode) -> None:
+        """Load a memory that was just saved: the machine waits as it was. Raises LabctlError at the second failure."""
+        networks = {network.member: network for network in layout.networks}
+        base = chain(layout.folders.disk(node.member))[-1]
+        mould = Mould(
+            self.place, draft, networks, layout.folders, self.pace(base).accelerator, self.place.delivery()
+        )  # fmt: skip
+        for attempt in range(ATTEMPTS):
+            try:
+                mould.wake(node)
+            except LabctlError:
+                if attempt + 1 == ATTEMPTS:
+                    raise
+            else:
+                return
+
+    def is_whole(self, name: str) -> bool:
+        """Return whether a copy has its manifest."""
+        return read_facts(self.folder / "frozen" / name) is not None
+
+
+@dataclass(frozen=True)
+class HostConsoles:
+    """The consoles of candidates: the portal's worker lets nobody in, and nobody stay, where a lab is barred."""
+
+    home: Path
+
+    def cut(self, lab: str) -> None:
+        """Keep the candidate out."""
+        bar(self.home, lab)
+
+    def allow(self, lab: str) -> None:
+        """Let the candidate in."""
+        unbar(self.home, lab)
