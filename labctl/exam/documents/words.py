@@ -110,8 +110,8 @@ WORDS: Mapping[str, str] = {
     "initial": N_("First state"),
     "isolation": N_("Isolation"),
     "proofs_rule": N_(
-        "First state: before the work, the checks said what they must. Isolation: no other lab, host, school network or "
-        "Internet was reached from inside. ✔ proven, ✘ not so, ? could not be checked."
+        "First state: before the work, the checks said what they must. Isolation: no other lab, host, school network "
+        "or Internet was reached from inside. ✔ proven, ✘ not so, ? could not be checked."
     ),
     "state": N_("Work"),
     "collected": N_("evidence collected at"),
