@@ -8,12 +8,14 @@ from pathlib import Path
 
 import click
 
+from labctl.cli.exam_opening import complete_sessions
+from labctl.cli.exams import exam
 from labctl.cli.writing import write_document
 from labctl.errors import ExitCode, LabctlError
 from labctl.exam.audit import Act
 from labctl.exam.documents.folder import FolderMaterial, read_names
 from labctl.exam.documents.making import Kind, Maker, Wanted
-from labctl.exam.session import Session, find_session, list_sessions
+from labctl.exam.session import Session, find_session
 from labctl.lab.site import home_folder
 from labctl.lab.workplace import shipped_catalogue
 from labctl.language import LANGUAGES, _
@@ -23,12 +25,7 @@ from labctl.shipped import shipped_folder
 SUFFIXES = {".html": "html", ".htm": "html", ".pdf": "pdf"}
 
 
-def complete_sessions(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  click's signature
-    """Complete the names of sessions."""
-    return [name for name in list_sessions(home_folder(os.environ)) if name.startswith(incomplete)]
-
-
-@click.command(
+@exam.command(
     help=_(
         "Write the documents of an exam session: for candidates (without any name), for proctors and for the jury. "
         "Nothing is checked anew. Without --document and --candidate, all that can be made."

@@ -1,4 +1,4 @@
-"""The verb family `exam`: validate, plan."""
+"""The verb family `exam`: validate, plan; and where the verbs of a session are, each imported when it runs."""
 
 import json
 from collections.abc import Sequence
@@ -39,28 +39,39 @@ CANDIDATES = click.option(
 )  # fmt: skip
 
 
-LATER: dict[str, str] = {  # verbs whose modules are imported when they run
-    "report": "labctl.cli.exam_papers:report"
+LATER: dict[str, str] = {
+    "prepare": "labctl.cli.exam_life",
+    "seal": "labctl.cli.exam_life",
+    "open": "labctl.cli.exam_life",
+    "start": "labctl.cli.exam_life",
+    "status": "labctl.cli.exam_status",
+    "pause": "labctl.cli.exam_acts",
+    "resume": "labctl.cli.exam_acts",
+    "extend": "labctl.cli.exam_acts",
+    "message": "labctl.cli.exam_acts",
+    "incident": "labctl.cli.exam_acts",
+    "freeze": "labctl.cli.exam_acts",
+    "report": "labctl.cli.exam_papers",
+    "close": "labctl.cli.exam_acts",
+    "supervise": "labctl.cli.exam_status",
 }
 
 
-class ExamVerbs(click.Group):
-    """A group that imports most of its verbs only when they run."""
+class SessionVerbs(click.Group):
+    """A group whose later verbs add themselves when their module is imported."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the verbs in the order of an exam."""
-        return [*super().list_commands(ctx), *LATER]
+        """Return the verbs in the order of a session's life."""
+        return [*super().list_commands(ctx), *(name for name in LATER if name not in self.commands)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a verb."""
-        if cmd_name not in LATER:
-            return super().get_command(ctx, cmd_name)
-        module, _colon, name = LATER[cmd_name].partition(":")
-        command: click.Command = getattr(import_module(module), name)
-        return command
+        if cmd_name in LATER:
+            import_module(LATER[cmd_name])
+        return super().get_command(ctx, cmd_name)
 
 
-@click.group(cls=ExamVerbs, help=_("Check practical exams (E6), and plan the time of each candidate."))
+@click.group(cls=SessionVerbs, help=_("Check, prepare, hold and close practical exams (E6)."))
 def exam() -> None:
     """Hold the exam verbs."""
 

@@ -40,7 +40,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "image": ("labctl.cli.images:image", N_("Build, list, verify and remove images.")),
     "golden": ("labctl.cli.golden:golden", N_("List, verify and remove golden labs.")),
     "checkpoint": ("labctl.cli.checkpoints:checkpoint", N_("Keep steps of a lab, and bring it back to them.")),
-    "exam": ("labctl.cli.exams:exam", N_("Check practical exams (E6), and plan the time of each candidate.")),
+    "exam": ("labctl.cli.exams:exam", N_("Check, prepare, hold and close practical exams (E6).")),
     "portal": ("labctl.cli.portal:portal", N_("Serve labs to students and trainers in their browsers.")),
     "repair": ("labctl.cli.repair:repair", N_("Rebuild what was lost, and clear what crashes left.")),
     "doctor": ("labctl.cli.host:doctor", N_("Explain what this host can do, and cure what it cannot.")),

@@ -53,6 +53,9 @@ class Labs(Protocol):
     def set_clocks(self, labs: Sequence[str]) -> None:
         """Set the clocks of machines that stood still; one that does not answer keeps its own."""
 
+    def cut_power(self, lab: str, node: str) -> None:
+        """Switch a machine off as a power cut does, for rehearsals."""
+
     def states(self, labs: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
         """Return the state of each machine, by lab and node: running, paused, stopped, crashed, or missing."""
 

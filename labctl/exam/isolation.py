@@ -148,7 +148,7 @@ def view_host(routes: Path = ROUTES) -> HostView:
         ports = [
             one.laddr.port
             for one in psutil.net_connections("tcp")
-            if one.status == psutil.CONN_LISTEN and not one.laddr.ip.startswith("127.") and one.laddr.ip != "::1"
+            if one.status == psutil.CONN_LISTEN and one.laddr and not one.laddr.ip.startswith(("127.", "::1"))
         ]
     networks = tuple(one for one in read_routes(routes) if not one.overlaps(INTERNET_POOL))
     return HostView(tuple(addresses), networks, read_gateways(routes), tuple(sorted(set(ports))))

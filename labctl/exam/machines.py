@@ -145,6 +145,16 @@ class HostLabs:
         except LabctlError as exc:
             self.monitor.tell(Event(node.name, "clock", Progress.FAILED, exc.message))
 
+    def cut_power(self, lab: str, node: str) -> None:
+        """Switch a machine off as a power cut does. Raises LabctlError for one that the lab does not have."""
+        layout = self.layout(lab)
+        if node not in {one.member for one in layout.nodes}:
+            text = _('the lab "{lab}" has no machine "{node}"; it has: {names}')
+            names = ", ".join(one.member for one in layout.nodes)
+            raise LabctlError(text.format(lab=lab, node=node, names=names), hint=f"labctl status {lab}")
+        one = layout.node(node)
+        self.place.freezer.destroy_domain(one.name, one.tag.seat_name)
+
     def states(self, labs: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
         """Return the state of each machine, by lab and node."""
         seen = {one.name: str(one.state) for one in self.place.see().domains if one.tag}

@@ -237,7 +237,7 @@ def create_session(home: Path, name: str, about: Mapping[str, JsonValue], clock:
     `about` has: exam, version, number (such as E6), year, topology, title_en, title_fr, rehearsal (bool), minute
     (seconds that a minute lasts: 60), grace (seconds, of minutes of 60), retention (days), files (sha256 by name), and
     candidates: a list of {number, owner, lab, minutes: {phase: float}, factor, pauses, language}. No name of a person.
-    Raises Refused where the session was made from something else.
+    Until a lab is made, files may still be mended: they make the session anew. Then Refused is raised.
     """
     about = json.loads(canonical(about))  # as it will be read again
     session = Session(exams_folder(home) / check_name(name), clock or HostClock())
@@ -247,7 +247,8 @@ def create_session(home: Path, name: str, about: Mapping[str, JsonValue], clock:
             folder.mkdir(mode=0o700, exist_ok=True)
         sync_folder(session.folder.parent)
     with session.writing() as log:
-        if log.standing.stage is Stage.NONE:
+        untouched = not any(one.history for one in log.standing.candidates.values())
+        if log.standing.stage is Stage.NONE or (untouched and log.standing.about != about):
             log.add(Act.CREATE, Step.NOTED, "", **about)
         elif log.standing.about != about:
             before = log.standing.about

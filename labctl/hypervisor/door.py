@@ -17,7 +17,7 @@ from labctl.hypervisor.console import Console, open_console
 from labctl.hypervisor.delivery import Delivery
 from labctl.hypervisor.events import Change, EventFeed
 from labctl.hypervisor.failure import AgentSilent
-from labctl.hypervisor.graphics import open_graphics
+from labctl.hypervisor.graphics import open_graphics, take_picture
 from labctl.hypervisor.host_network import read_links, read_routes
 from labctl.hypervisor.observation import read_domains, read_networks
 from labctl.hypervisor.ownership import tag_of_description
@@ -222,6 +222,16 @@ class Hypervisor:
         """Return a socket to the screen of a running machine of the lab, which speaks VNC to one client."""
         failing = _('the screen of "{name}" cannot be opened').format(name=name)
         return self._pool.use(lambda connection: open_graphics(connection, name, lab), failing)
+
+    def take_picture(self, name: str, lab: str) -> bytes:
+        """Return a picture of the screen of a machine of the lab that runs or is paused, as PPM."""
+        failing = _('the screen of "{name}" cannot be opened').format(name=name)
+        return self._pool.use(lambda connection: take_picture(connection, name, lab), failing)
+
+    def describe_domain(self, name: str, lab: str) -> str:
+        """Return libvirt's XML of a machine of the lab as it is now."""
+        failing = _('the machine "{name}" cannot be looked at').format(name=name)
+        return self._pool.use(lambda connection: str(domains.find_own(connection, name, lab).XMLDesc()), failing)
 
     def _wait(self, name: str, deadline: float, settled: Callable[[waiting.Glance], bool]) -> waiting.Glance | None:
         failing = _('the machine "{name}" cannot be looked at').format(name=name)

@@ -66,9 +66,11 @@ class Ext4:
     def __init__(self, disk: Blocks, start: int = 0) -> None:
         self._disk, self._start = disk, start
         block = disk.read(start + SUPERBLOCK, 1024)
-        word = lambda offset: int(struct.unpack_from("<I", block, offset)[0])  # noqa: E731
-        short = lambda offset: int(struct.unpack_from("<H", block, offset)[0])  # noqa: E731
-        if short(56) != MAGIC:
+
+        def word(offset: int, form: str = "<I") -> int:
+            return int(struct.unpack_from(form, block, offset)[0])
+
+        if word(56, "<H") != MAGIC:
             raise DiskUnreadable(_("there is no ext4 file system"))
         features = word(96)
         if features & ~READABLE or word(24) > 6 or not word(40):  # noqa: PLR2004  64 KiB blocks
@@ -76,8 +78,8 @@ class Ext4:
         self.label = block[120:136].rstrip(b"\0").decode("utf-8", "replace")
         self._size = 1024 << word(24)
         self._inodes, self._per_group = word(0), word(40)
-        self._inode_size = short(88) if word(76) else 128
-        self._descriptor = max(32, short(254)) if features & WIDE else 32
+        self._inode_size = word(88, "<H") if word(76) else 128
+        self._descriptor = max(32, word(254, "<H")) if features & WIDE else 32
         self._wide = bool(features & WIDE)
         self._first = word(20)
         self._replay = Replay()

@@ -121,7 +121,7 @@ class Qcow2Blocks:
             if len(self._tables) >= TABLES_KEPT:
                 self._tables.clear()
             self._tables[position] = table
-        return table[number % per_table]
+        return int(table[number % per_table])
 
     def _decompress(self, entry: int) -> bytes:
         shift = 62 - (self._bits - 8)

@@ -88,6 +88,10 @@ class FakeLabs:
         self.fault.count()
         self.world.clocks_set.update(labs)
 
+    def cut_power(self, lab: str, node: str) -> None:
+        self.fault.count()
+        self.world.machines[lab][node] = "stopped"
+
     def states(self, labs: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
         return {lab: dict(self.world.machines.get(lab, {})) for lab in labs}
 

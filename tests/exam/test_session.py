@@ -35,6 +35,10 @@ def test_making_it_again_changes_nothing_and_another_one_is_refused(tmp_path: Pa
     session = make_session(tmp_path, HandClock())
     head = session.read().head
     assert make_session(tmp_path, HandClock()).read().head == head
+    assert len(create_session(tmp_path, "e6", about(5), HandClock()).read().candidates) == 5  # nothing is made yet
+    assert len(create_session(tmp_path, "e6", about(3), HandClock()).read().candidates) == 3
+    with session.doing(Act.PREPARE, "001"):
+        pass
     with pytest.raises(Refused, match="candidates"):
         create_session(tmp_path, "e6", about(4), HandClock())
 

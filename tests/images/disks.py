@@ -24,7 +24,21 @@ def make_filesystem(tree: Path, path: Path, *, mib: int = 16, start: int = 0, op
     """Write a raw image whose ext4 file system, from the byte `start` on, holds a tree."""
     with path.open("wb") as file:
         file.truncate(start + mib * MIB)
-    words = ["mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-I", "256", "-J", "size=4", "-d", tree]
+    words: list[str | Path] = [
+        "mke2fs",
+        "-q",
+        "-F",
+        "-t",
+        "ext4",
+        "-b",
+        "4096",
+        "-I",
+        "256",
+        "-J",
+        "size=4",
+        "-d",
+        tree,
+    ]
     words += ["-O", options] if options else []
     subprocess.run([*words, "-E", f"offset={start}", path, f"{mib * 1024}k"], check=True, capture_output=True)
     return path
@@ -40,7 +54,17 @@ def make_disk(tree: Path, path: Path, *, mib: int = 16, packed: bool = False) ->
     make_filesystem(tree, raw, mib=mib, start=START)
     with raw.open("r+b") as file:
         file.write(whole[:512])
-    words = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", *(["-c"] if packed else []), raw, path]
+    words: list[str | Path] = [
+        "qemu-img",
+        "convert",
+        "-f",
+        "raw",
+        "-O",
+        "qcow2",
+        *(["-c"] if packed else []),
+        raw,
+        path,
+    ]
     subprocess.run(words, check=True)
     raw.unlink()
     return path

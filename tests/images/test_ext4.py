@@ -168,7 +168,17 @@ def test_a_disk_that_names_host_files_is_refused_or_not_followed(tmp_path: Path)
     disk = tmp_path / "evil.qcow2"
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", secret, disk], check=True)
     assert Qcow2Blocks(disk, None).read(0, 512) == bytes(512)
-    words = ["qemu-img", "create", "-q", "-f", "qcow2", "-o", f"data_file={secret},data_file_raw=on", disk, "64k"]
+    words: list[str | Path] = [
+        "qemu-img",
+        "create",
+        "-q",
+        "-f",
+        "qcow2",
+        "-o",
+        f"data_file={secret},data_file_raw=on",
+        disk,
+        "64k",
+    ]
     subprocess.run(words, check=True)
     with pytest.raises(DiskUnreadable):
         Qcow2Blocks(disk, None)

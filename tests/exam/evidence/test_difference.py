@@ -4,6 +4,7 @@ import zlib
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from labctl.errors import LabctlError
 from labctl.exam.evidence.difference import Difference, Sort, find_difference, write_difference
@@ -95,9 +96,10 @@ def test_a_tree_is_the_same_after_it_was_written_and_read(base: Path) -> None:
     tree = read_tree([base], ["/var/www"])
     assert tree.entries["/etc/hosts"].text == "127.0.0.1 localhost\n"
     assert load_tree(dump_tree(tree)) == tree
-    for rubbish in ({}, [], {"entries": 3, "unread": []}, {"entries": {"/etc": 3}, "unread": []}):
+    rubbish: list[JsonValue] = [{}, [], {"entries": 3, "unread": []}, {"entries": {"/etc": 3}, "unread": []}]
+    for one in rubbish:
         with pytest.raises((KeyError, TypeError, ValueError)):
-            load_tree(rubbish)  # type: ignore[arg-type]  # what a file may hold
+            load_tree(one)
 
 
 def test_a_disk_that_cannot_be_read_is_no_difference_but_is_said(base: Path, tmp_path: Path) -> None:

@@ -1,0 +1,123 @@
+"""The verbs of a proctor while candidates work: pause, resume, extend, message, incident, freeze, close."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import click
+
+from labctl.cli.exam_opening import CANDIDATE, JSON, REASON, SESSION, open_conduct, print_results, read_length, split
+from labctl.cli.exams import exam
+from labctl.errors import ExitCode
+from labctl.exam import acts
+from labctl.exam.conduct import Results
+from labctl.exam.freezing import freeze
+from labctl.language import _
+
+
+@exam.command(help=_("Stop the clocks of candidates, and their machines."))
+@SESSION
+@CANDIDATE
+@REASON
+@JSON
+def pause(session: str, numbers: Sequence[str], reason: str, as_json: bool) -> int:
+    with open_conduct(session, as_json=as_json) as conduct:
+        results = acts.pause(conduct, split(numbers), reason)
+    return print_results(results, as_json=as_json, done=_("paused"))
+
+
+@exam.command(help=_("Let paused candidates go on, all at the same instant."))
+@SESSION
+@CANDIDATE
+@REASON
+@JSON
+def resume(session: str, numbers: Sequence[str], reason: str, as_json: bool) -> int:
+    with open_conduct(session, as_json=as_json) as conduct:
+        results = acts.resume(conduct, split(numbers), reason)
+    return print_results(results, as_json=as_json, done=_("goes on"))
+
+
+@exam.command(
+    help=_("Give candidates more time in their phase, such as 5m, 90s or 1h30. Work that was frozen goes on with it.")
+)
+@SESSION
+@click.argument("length", metavar=_("LENGTH"), callback=read_length)
+@CANDIDATE
+@REASON
+@JSON
+def extend(session: str, length: timedelta, numbers: Sequence[str], reason: str, as_json: bool) -> int:
+    with open_conduct(session, as_json=as_json) as conduct:
+        results = acts.extend(conduct, split(numbers), length, reason)
+    return print_results(results, as_json=as_json, done=_("{length} more").format(length=length))
+
+
+@exam.command(help=_("Tell candidates something, on their pages. It is kept in the log."))
+@SESSION
+@click.argument("text", metavar=_("TEXT"))
+@CANDIDATE
+def message(session: str, text: str, numbers: Sequence[str]) -> int:
+    with open_conduct(session) as conduct:
+        acts.message(conduct, split(numbers), text)
+    click.echo(_("written"))
+    return ExitCode.DONE
+
+
+@exam.command(
+    help=_(
+        "Write down what happened, such as a fire alarm, with the time that it is worth. In a rehearsal, --power-cut "
+        "switches a machine off, so that there is something to deal with."
+    )
+)
+@SESSION
+@click.argument("text", metavar=_("TEXT"))
+@CANDIDATE
+@click.option(
+    "--compensation", callback=read_length, metavar=_("LENGTH"), help=_("Time that is given for it, such as 5m.")
+)
+@click.option("--power-cut", "node", default="", metavar=_("MACHINE"), help=_("Switch this machine off (rehearsals)."))
+@JSON
+def incident(
+    session: str, text: str, numbers: Sequence[str], compensation: timedelta | None, node: str, as_json: bool
+) -> int:
+    chosen = split(numbers)
+    if node and len(chosen) != 1:
+        raise click.UsageError(_("--power-cut needs one --candidate"))
+    with open_conduct(session, as_json=as_json) as conduct:
+        results: Results = {}
+        if node:
+            acts.rehearse_power_cut(conduct, chosen[0], node, text)
+        else:
+            results = acts.note_incident(conduct, chosen, text, compensation or timedelta())
+    if not results and not as_json:
+        click.echo(_("written"))
+    return print_results(results, as_json=as_json, done=_("written"))
+
+
+@exam.command(
+    name="freeze",
+    help=_("Freeze the work of candidates now: consoles cut, machines stopped together, disks and memory copied."),
+)
+@SESSION
+@CANDIDATE
+@REASON
+@click.option("--run-on", is_flag=True, help=_("Let the machines run on afterwards, to show the work."))
+@click.confirmation_option("--yes", prompt=_("Freeze now? Candidates cannot go on working."), help=_("Do not ask."))
+@JSON
+def freeze_work(session: str, numbers: Sequence[str], reason: str, run_on: bool, as_json: bool) -> int:
+    said = acts.refuse_no_reason(reason)
+    with open_conduct(session, as_json=as_json) as conduct:
+        results = freeze(conduct, split(numbers), said, run_on=run_on)
+    return print_results(results, as_json=as_json, done=_("frozen"))
+
+
+@exam.command(help=_("End the exam of candidates whose work is frozen; with the last, the session. Removes nothing."))
+@SESSION
+@CANDIDATE
+@JSON
+def close(session: str, numbers: Sequence[str], as_json: bool) -> int:
+    with open_conduct(session, as_json=as_json) as conduct:
+        results = acts.close(conduct, split(numbers))
+        standing = conduct.session.read()
+    code = print_results(results, as_json=as_json, done=_("ended"))
+    if not as_json:
+        click.echo(_("head of the log: {head}").format(head=standing.head), err=True)
+    return code

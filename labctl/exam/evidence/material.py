@@ -1,0 +1,84 @@
+"""What there is of one candidate's work, and where: the plain facts that collecting turns into evidence."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import JsonValue
+
+from labctl.lab.frozen import taken
+
+SMALL = 24 << 20  # bytes for each machine: description, picture, differences; more than was ever seen
+CONSOLE_MOST = 64 << 20  # bytes of a console's log that are kept, from its end
+
+
+class Recorder(Protocol):
+    """The hypervisor, for those who write down what a machine is and shows."""
+
+    def describe_domain(self, name: str, lab: str) -> str: ...  # noqa: D102  a Protocol's method is named after the need
+    def take_picture(self, name: str, lab: str) -> bytes: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One machine. `name` and `seat` are libvirt's; `disk` is the frozen copy, `base` what it stands on, nearest first.
+
+    `paths` are watched beside /etc; `console` is the log of its serial console.
+    """
+
+    node: str
+    name: str
+    seat: str
+    disk: Path
+    base: tuple[Path, ...]
+    console: Path
+    paths: tuple[str, ...] = ()
+
+    @property
+    def chain(self) -> tuple[Path, ...]:
+        """Return all files of its disk, the topmost first."""
+        return (self.disk, *self.base)
+
+
+@dataclass(frozen=True)
+class Material:
+    """One candidate. `folder` is the name of the folder of evidence, `copy` that of the frozen copy.
+
+    `history` is what labctl did with the lab, `log` the candidate's own lines of the audit log as they stand there.
+    `results` are files by their name in the evidence; `start` has the trees of before the work, by node, where they
+    were kept. `flows` is the file of seen flows; `unseen` says why there is none where there should be one.
+    """
+
+    number: str
+    folder: str
+    lab: str
+    golden: str
+    machines: tuple[Machine, ...]
+    copy: str = ""
+    history: tuple[Mapping[str, JsonValue], ...] = ()
+    log: bytes = b""
+    values: Mapping[str, JsonValue] = field(default_factory=dict)
+    results: Mapping[str, Path] = field(default_factory=dict)
+    start: Mapping[str, Path] = field(default_factory=dict)
+    flows: Path | None = None
+    unseen: str = ""
+    screenshots: bool = True
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many bytes evidence will take: `all` of it, and `fresh`, what is not on this disk already."""
+
+    all: int
+    fresh: int
+
+
+def estimate(material: Material, *, linked: bool) -> Size:
+    """Return about how much the evidence takes; `linked` tells that disks are on the same file system already."""
+    disks = sum(taken(machine.disk) for machine in material.machines if machine.disk.exists())
+    others = [*(machine.console for machine in material.machines), *material.results.values()]
+    others += [material.flows] if material.flows else []
+    rest = sum(min(path.stat().st_size, CONSOLE_MOST) for path in others if path.exists())
+    rest += len(material.machines) * SMALL
+    return Size(disks + rest, rest if linked else disks + rest)

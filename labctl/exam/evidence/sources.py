@@ -1,0 +1,114 @@
+"""A frozen candidate of a session to the Material of their work: what lies where on this host."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from labctl.errors import Refused
+from labctl.exam.audit import Act, Entry, Step, line_of, read_entries
+from labctl.exam.evidence.material import Machine, Material
+from labctl.exam.load import Paper
+from labctl.exam.recette import Moment, results_file
+from labctl.exam.session import Session
+from labctl.exam.standing import CandidateStanding, Frozen
+from labctl.golden import golden_folder
+from labctl.images.overlay import chain
+from labctl.lab.checkpoint import own_domains
+from labctl.lab.workplace import Workplace
+from labctl.language import _
+from labctl.plan.model import NetworkKind, Plan
+from labctl.topology.variants import Value
+
+FLOWS, START = "flows", "start"  # in the session's folder
+
+
+def flows_file(session: Path, owner: str) -> Path:
+    """Return where the flows of a candidate's Internet networks are counted."""
+    return session / FLOWS / f"{owner}.json"
+
+
+def start_file(session: Path, owner: str, node: str) -> Path:
+    """Return where the configuration of a machine before the work is kept."""
+    return session / START / owner / f"{node}.json.gz"
+
+
+def internet_bridges(layout: Plan) -> tuple[str, ...]:
+    """Return the bridges of a lab's networks of the kind `internet`."""
+    return tuple(one.bridge for one in layout.networks if one.kind is NetworkKind.INTERNET)
+
+
+def find_freeze(candidate: CandidateStanding) -> Entry:
+    """Return the end of the last freeze. Raises Refused where a candidate's work is not frozen as a whole."""
+    done = [entry for entry in candidate.entries(Act.FREEZE) if entry.step is Step.DONE]
+    if candidate.frozen is not Frozen.YES or not done:
+        text = _("the work of the candidate {number} is not frozen: there is nothing to collect yet")
+        raise Refused(text.format(number=candidate.number), hint="labctl exam freeze")
+    return done[-1]
+
+
+def find_material(
+    place: Workplace, session: Session, candidate: CandidateStanding, paper: Paper, values: Mapping[str, Value]
+) -> Material:
+    """Return what there is of a candidate's work; `paper` has their `values`. Raises Refused where it is not frozen."""
+    frozen = find_freeze(candidate)
+    copy = session.folder / str(frozen.facts.get("folder", ""))
+    layout = place.layout(candidate.lab, paper.topology)
+    seen = own_domains(place, candidate.lab)
+    tags = [one.tag for one in seen.values() if one.tag]
+    nodes = [node.member for node in layout.nodes]
+    starts = {node: start_file(session.folder, candidate.owner, node) for node in nodes}
+    bridges = internet_bridges(layout)
+    flows = flows_file(session.folder, candidate.owner) if bridges and paper.exam.evidence.flows else None
+    return Material(
+        number=candidate.number,
+        folder=candidate.owner,
+        lab=candidate.lab,
+        golden=next((tag.golden for tag in tags if tag.golden), ""),
+        machines=tuple(
+            Machine(
+                node=node.member, name=node.name, seat=layout.seat, disk=copy / "disks" / f"{node.member}.qcow2",
+                base=own_base(place, copy / "disks" / f"{node.member}.qcow2"),
+                console=layout.folders.serial_log(node.member),
+                paths=tuple(paper.exam.evidence.paths.get(node.member, ())),
+            )
+            for node in layout.nodes
+        ),
+        copy=copy.name,
+        history=tuple(
+            {"at": one.at, "who": one.who, "what": one.what, "detail": one.detail}
+            for one in place.store.events(candidate.lab)
+        ),
+        log=b"".join(own_lines(session.audit, candidate.number)),
+        values=plain_values(values),
+        results={
+            str(moment): results_file(session.folder, candidate.owner, moment) for moment in Moment
+        },
+        start={node: path for node, path in starts.items() if path.exists()},
+        flows=flows,
+        unseen=_("no flow was seen on the Internet network, or nobody watched it") if flows else "",
+        screenshots=paper.exam.evidence.screenshots,
+    )  # fmt: skip
+
+
+def own_base(place: Workplace, disk: Path) -> tuple[Path, ...]:
+    """Return the files that a frozen disk stands on. Raises Refused where one is not of this installation.
+
+    Its header was written by this host, and not by the machine; a path that leads elsewhere is not followed.
+    """
+    files = chain(disk)[1:]
+    for path in files:
+        if golden_folder(place) not in path.parents and place.home / "images" not in path.parents:
+            text = _('the disk "{path}" stands on "{base}", which is no disk of a golden lab')
+            raise Refused(text.format(path=disk, base=path), hint=f"ls -l {disk}")
+    return files
+
+
+def own_lines(audit: Path, number: str) -> Iterator[bytes]:
+    """Yield the lines of the log that are about a candidate, as they stand there."""
+    yield from (line_of(entry) for entry in read_entries(audit) if entry.candidate == number)
+
+
+def plain_values(values: Mapping[str, Value]) -> dict[str, JsonValue]:
+    """Return drawn values as JSON."""
+    return {name: value if isinstance(value, int | str) else str(value) for name, value in values.items()}

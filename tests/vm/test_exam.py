@@ -1,0 +1,164 @@
+"""An exam on real guests with short minutes: three candidates, one with more time, one paused, a supervisor killed."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.homes import TEST_HOME
+from tests.vm.conftest import PREFIX, Installation, virsh
+
+pytestmark = [pytest.mark.vm, pytest.mark.labs, pytest.mark.timeout(2400)]
+
+NAME, WORDS = "e6-try", "cheval correct pile agrafe"
+LIST = "number;name;time_factor\n101;Ada Lovelace;\n102;Bob;1.33\n103;Chloé;\n"
+MINUTE = 1.5  # seconds: an hour of work lasts a minute and a half
+LABS = ("dmz-101", "dmz-102", "dmz-103")
+TOP = TEST_HOME / "exams" / NAME
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("exam")
+    (folder / "candidates.csv").write_text(LIST, encoding="utf-8")
+    (folder / "words").write_text(WORDS + "\n", encoding="utf-8")
+    return {"roll": str(folder / "candidates.csv"), "words": str(folder / "words")}
+
+
+@pytest.fixture(scope="module")
+def session(labctl: Installation, files: dict[str, str]) -> Iterator[Installation]:
+    """Prepare, seal and open a session, and remove its labs at the end."""
+    done = labctl.run(
+        "exam", "prepare", "e6-dmz", "--candidates", files["roll"], "--session", NAME, "--rehearsal",
+        "--minute", str(MINUTE), "--spares", "0",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert labctl.run("exam", "seal", NAME, "--passphrase-file", files["words"]).returncode == 0
+    yield labctl
+    stop_supervisor()
+    for lab in LABS:
+        labctl.run("down", lab)
+    assert f"{PREFIX}dmz-10" not in virsh("list", "--all", "--name"), "machines were left behind"
+
+
+def supervisor() -> int:
+    """Return the process that keeps the deadlines, 0 where there is none."""
+    try:
+        return int(json.loads((TEST_HOME / "exams" / "supervisor.json").read_text(encoding="utf-8"))["pid"])
+    except (OSError, ValueError):
+        return 0
+
+
+def stop_supervisor() -> None:
+    pid = supervisor()
+    command = Path(f"/proc/{pid}/cmdline")
+    if pid and command.exists() and b"supervise" in command.read_bytes():
+        os.kill(pid, signal.SIGTERM)
+
+
+def status(labctl: Installation) -> dict[str, Any]:
+    found = labctl.json("exam", "status", NAME)
+    return {one["number"]: one for one in found["candidates"]}
+
+
+def entries(number: str, act: str) -> list[dict[str, Any]]:
+    lines = (TOP / "audit.jsonl").read_text(encoding="utf-8").splitlines()
+    return [one for one in map(json.loads, lines) if (one["candidate"], one["act"]) == (number, act)]
+
+
+def hour(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def wait_frozen(labctl: Installation, number: str, seconds: float) -> dict[str, Any]:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        one = status(labctl)[number]
+        if one["frozen"] == "yes":
+            return one
+        time.sleep(1)
+    raise AssertionError(status(labctl)[number])
+
+
+def test_all_wait_paused_without_a_name(session: Installation) -> None:
+    found = status(session)
+    assert {one["readiness"] for one in found.values()} == {"ready"}
+    assert {state for one in found.values() for state in one["machines"].values()} == {"paused"}
+    everything = b"".join(path.read_bytes() for path in TOP.rglob("*.jsonl"))
+    assert b"Ada" not in everything
+    assert {path.name for path in (TOP / "papers").iterdir()} == {"names.json"}
+
+
+def test_the_exam_is_held(session: Installation, files: dict[str, str]) -> None:
+    wrong = session.run("exam", "open", NAME, "--passphrase-file", files["roll"])
+    assert wrong.returncode == 6
+    assert "not the passphrase" in wrong.stderr
+    assert session.run("exam", "open", NAME, "--passphrase-file", files["words"]).returncode == 0
+
+    started = session.run("exam", "start", NAME)
+    assert started.returncode == 0, started.stdout + started.stderr
+    begun = time.monotonic()
+    lines = (TOP / "audit.jsonl").read_text(encoding="utf-8").splitlines()
+    noted = next(one for one in map(json.loads, lines) if one["act"] == "start" and one["step"] == "noted")
+    assert noted["facts"]["machines"] == 9
+    assert noted["facts"]["spread"] <= 2.0
+    for lab in LABS:  # no way out, and none for labctl's own logins
+        for node, card in (("fw", "management"), ("fw", "wan"), ("web", "management"), ("client", "management")):
+            document = virsh("dumpxml", f"{PREFIX}{lab}.{node}")
+            part = next(one for one in document.split("<interface") if f"ua-{card}" in one)
+            assert "<link state='down'/>" in part, (lab, node, card)
+
+    assert session.run("exam", "pause", NAME, "--candidate", "103", "--reason", "unwell").returncode == 0
+    assert set(status(session)["103"]["machines"].values()) == {"paused"}
+    os.kill(supervisor(), signal.SIGKILL)
+    time.sleep(8)
+    assert session.run("exam", "resume", NAME, "--candidate", "103", "--reason", "well").returncode == 0
+    found = status(session)
+    assert set(found["103"]["machines"].values()) == {"running"}
+    again = session.start("exam", "supervise")  # as systemd does after a kill
+    try:
+        time.sleep(3)
+        assert session.run("exam", "supervise").returncode == 5
+        first = wait_frozen(session, "101", 60 * MINUTE + 120 - (time.monotonic() - begun))
+        assert set(first["machines"].values()) == {"paused"}
+        for number in ("103", "102"):
+            wait_frozen(session, number, 150)
+    finally:
+        again.terminate()
+        again.wait(120)
+    for number, minutes in (("101", 60), ("102", 79.8), ("103", 60)):
+        (still,) = [one for one in entries(number, "freeze") if one["step"] == "noted"]
+        assert 0 <= still["facts"]["late"] <= 1.0, number
+        start = next(one for one in entries(number, "start") if one["step"] == "done")
+        passed = (hour(still["facts"]["suspended"]) - hour(start["facts"]["began"])).total_seconds()
+        pause = 0.0
+        if number == "103":
+            stood = entries("103", "pause")[0]["time"], entries("103", "resume")[-1]["time"]
+            pause = (hour(stood[1]) - hour(stood[0])).total_seconds()
+            assert pause > 8
+        assert passed == pytest.approx((minutes + 0.5) * MINUTE + pause, abs=1.0)
+
+
+def test_the_copy_is_whole_and_the_work_is_shown(session: Installation) -> None:
+    copy = TOP / "frozen" / "101" / "freeze-1"
+    assert {path.name for path in (copy / "disks").iterdir()} == {"fw.qcow2", "web.qcow2", "client.qcow2"}
+    assert {path.name for path in (copy / "states").iterdir()} == {"fw.save", "web.save", "client.save"}
+    assert (copy / "manifest.json").exists()
+    assert (TEST_HOME / "barred" / "dmz-101").exists()
+    done = session.run("exam", "start", NAME, "--phase", "recette", "--no-supervisor")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = status(session)
+    assert {state for one in found.values() for state in one["machines"].values()} == {"running"}
+    assert not (TEST_HOME / "barred" / "dmz-101").exists()
+    document = virsh("dumpxml", f"{PREFIX}dmz-101.fw")
+    assert document.count("<link state='down'/>") >= 2, "a copy must not plug links in again"
+    closed = session.run("exam", "close", NAME)
+    assert closed.returncode == 0, closed.stdout + closed.stderr
+    assert session.json("exam", "status", NAME)["stage"] == "closed"
+    assert datetime.now(UTC) > hour(entries("", "close")[-1]["time"])
