@@ -109,7 +109,7 @@ def test_the_exam_is_held(session: Installation, files: dict[str, str]) -> None:
     assert noted["facts"]["machines"] == 9
     assert noted["facts"]["spread"] <= 2.0
     for lab in LABS:  # no way out, and none for labctl's own logins
-        for node, card in (("fw", "management"), ("fw", "wan"), ("web", "management"), ("client", "management")):
+        for node, card in (("fw", "mgmt"), ("fw", "wan"), ("web", "mgmt"), ("client", "mgmt")):
             document = virsh("dumpxml", f"{PREFIX}{lab}.{node}")
             part = next(one for one in document.split("<interface") if f"ua-{card}" in one)
             assert "<link state='down'/>" in part, (lab, node, card)
