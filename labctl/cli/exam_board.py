@@ -10,7 +10,7 @@ from rich.table import Table
 from labctl.cli.exams import phase_name
 from labctl.cli.table import console, open_table
 from labctl.exam.board import Alert, Board, Row, clock_text
-from labctl.exam.standing import Frozen
+from labctl.exam.standing import Frozen, Readiness
 from labctl.language import _, ngettext
 
 # Signs differ in form: colour alone tells nothing.
@@ -69,12 +69,23 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def phase_text(row: Row) -> str:
-    """Return where a candidate is: the phase, or that they are frozen or have ended."""
+    """Return where a candidate is: their lab, the phase, or that they are frozen or have ended."""
     if row.closed:
         return _("ended")
     if row.frozen in {Frozen.YES, Frozen.FAILED} and row.left is None:
         return _("frozen")
-    return phase_name(row.phase) if row.phase else _("not begun")
+    return phase_name(row.phase) if row.phase else readiness_text(row.readiness)
+
+
+def readiness_text(readiness: Readiness) -> str:
+    """Return what is known of a lab before anything has begun."""
+    return {
+        Readiness.NONE: _("not prepared"),
+        Readiness.READY: _("lab ready"),
+        Readiness.REPAIRED: _("lab repaired"),
+        Readiness.SPARE: _("spare lab used"),
+        Readiness.FAILED: _("no lab"),
+    }[readiness]
 
 
 def left_text(row: Row) -> str:

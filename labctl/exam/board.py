@@ -13,7 +13,7 @@ from labctl.report.harmless import show_line
 
 SOON = timedelta(minutes=5)  # of a minute of 60 seconds
 LATE = timedelta(seconds=5)  # after which a freeze that should have begun has not
-RUNNING = "running"
+RUNNING, PAUSED = "running", "paused"
 # Acts whose last failure the proctor must see until they are done.
 WATCHED = (Act.START, Act.RECETTE_AT_START, Act.ISOLATION, Act.PAUSE, Act.RESUME, Act.COLLECT, Act.COPY)
 
@@ -45,6 +45,7 @@ class Row:
 
     number: str
     lab: str
+    readiness: Readiness
     phase: Phase | None
     left: timedelta | None
     deadline: datetime | None
@@ -86,6 +87,7 @@ def make_row(one: CandidateStanding, standing: Standing, now: datetime, seen: Se
     return Row(
         number=one.number,
         lab=one.lab,
+        readiness=one.readiness,
         phase=one.phase,
         left=going.left(now) if going else None,
         deadline=going.deadline(now) if going else None,
@@ -118,13 +120,14 @@ def find_lab_alerts(one: CandidateStanding, seen: Seen) -> Iterator[Alert]:
     if one.readiness is Readiness.FAILED:
         yield Alert(_("no lab"), urgent=True, why=show_line(one.reason))
         return
-    if one.unfinished:  # machines are on their way from one state to the other
+    if one.unfinished or one.closed or one.readiness is Readiness.NONE:  # or on their way from one state to the other
         return
     for node, state in seen.machines.get(one.number, {}).items():
-        if one.running and state != RUNNING:
-            yield Alert(machine_text(state).format(node=node), urgent=True)
-        elif not one.running and state == RUNNING and one.readiness is not Readiness.NONE and not one.closed:
+        if state == RUNNING and not one.running:
             yield Alert(_("{node} runs").format(node=node), urgent=True)
+        elif state not in {RUNNING, PAUSED} or (one.running and state == PAUSED):
+            # Who switched a machine off themselves has frozen work with one that is off.
+            yield Alert(machine_text(state).format(node=node), urgent=one.frozen is Frozen.NO)
 
 
 def machine_text(state: str) -> str:

@@ -98,6 +98,18 @@ def test_a_machine_that_is_not_as_the_log_says(number: str, state: str, words: l
     assert said(board(under_way(), Seen(machines), minutes=75), number) == words
 
 
+def test_a_machine_that_is_off_before_the_exam_is_told_in_time() -> None:
+    off = Seen({"0101": {**PAUSED, "web": "stopped"}, "0102": PAUSED, "0103": PAUSED})
+    assert [said(board(prepared(), off), number) for number in ("0101", "0102")] == [["! web is off"], []]
+
+
+def test_a_machine_that_was_frozen_off_is_no_emergency() -> None:
+    off = Seen({"0101": {**PAUSED, "web": "stopped"}})
+    story = under_way()
+    story.freeze("0101")
+    assert said(board(story, off), "0101") == ["web is off"]
+
+
 def test_machines_on_their_way_are_no_alert() -> None:
     story = under_way()
     story.add(Act.PAUSE, Step.BEGUN, "0101", reason="illness")

@@ -134,3 +134,12 @@ def test_what_is_no_document_of_ours_is_never_replaced(labctl: Installation, ses
 
 def test_the_verb_is_listed_with_the_others(labctl: Installation) -> None:
     assert "report" in labctl.run("exam", "--help").stdout
+
+
+def test_status_is_the_board(labctl: Installation, session: Session) -> None:
+    done = labctl.run("exam", "status", session.name)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("e6-2027 – sealed – 2 candidates – ")
+    assert "lab ready" in done.stdout
+    assert "! web is missing" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
