@@ -22,7 +22,7 @@ WATCHED = (Act.START, Act.RECETTE_AT_START, Act.ISOLATION, Act.PAUSE, Act.RESUME
 class Seen:
     """What is seen beside the log: states of machines and open consoles by candidate; None where nobody looked.
 
-    A state is one of running, paused, stopped, crashed, missing. `supervised` tells whether a supervisor lives.
+    A state is one of running, paused, stopped, crashed, missing; a lab that is not there has none. `supervised` tells whether a supervisor lives.
     """
 
     machines: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -122,6 +122,8 @@ def find_lab_alerts(one: CandidateStanding, seen: Seen) -> Iterator[Alert]:
         return
     if one.unfinished or one.closed or one.readiness is Readiness.NONE:  # or on their way from one state to the other
         return
+    if one.number in seen.machines and not seen.machines[one.number]:
+        yield Alert(_("lab missing"), urgent=True)
     for node, state in seen.machines.get(one.number, {}).items():
         if state == RUNNING and not one.running:
             yield Alert(_("{node} runs").format(node=node), urgent=True)

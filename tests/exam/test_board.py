@@ -74,7 +74,7 @@ def test_a_lab_that_is_not_there_is_told_with_its_reason() -> None:
     ],
 )
 def test_the_end_of_the_work(after: Mapping[str, float], words: list[str]) -> None:
-    assert said(board(under_way(), **after), "0103") == words
+    assert said(board(under_way(), SEEN, **after), "0103") == words
 
 
 def test_little_time_is_less_in_a_short_rehearsal() -> None:

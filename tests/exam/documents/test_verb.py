@@ -141,5 +141,5 @@ def test_status_is_the_board(labctl: Installation, session: Session) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("e6-2027 – sealed – 2 candidates – ")
     assert "lab ready" in done.stdout
-    assert "! web is missing" in done.stdout
+    assert "! lab missing" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
