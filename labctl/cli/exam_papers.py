@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from labctl.cli.exam_opening import complete_sessions
+from labctl.cli.exam_opening import CANDIDATE, SESSION, split
 from labctl.cli.exams import exam
 from labctl.cli.writing import write_document
 from labctl.errors import ExitCode, LabctlError
@@ -28,18 +28,16 @@ SUFFIXES = {".html": "html", ".htm": "html", ".pdf": "pdf"}
 @exam.command(
     help=_(
         "Write the documents of an exam session: for candidates (without any name), for proctors and for the jury. "
-        "Nothing is checked anew. Without --document and --candidate, all that can be made."
+        "Nothing is checked anew. Without --document and --candidate, all that can be made; with --candidate alone, that "
+        "candidate's."
     )
 )
-@click.argument("session", metavar=_("SESSION"), shell_complete=complete_sessions)
+@SESSION
 @click.option(
     "--document", "kinds", multiple=True, type=click.Choice([str(one) for one in Kind]),
     help=_("Only this document; may be repeated."),
 )  # fmt: skip
-@click.option(
-    "--candidate", "numbers", multiple=True, metavar=_("NUMBER"),
-    help=_("Only the documents of this candidate; may be repeated."),
-)  # fmt: skip
+@CANDIDATE
 @click.option(
     "--format", "kind", type=click.Choice(["pdf", "html"]), help=_("By default that of FILE's name, else pdf.")
 )
@@ -60,7 +58,7 @@ def report(
 ) -> int:  # fmt: skip
     found = find_session(home_folder(os.environ), session)
     maker = open_maker(found, address)
-    wanted = list(maker.choose([Kind(one) for one in kinds], numbers))
+    wanted = list(maker.choose([Kind(one) for one in kinds], split(numbers)))
     suffix = choose_suffix(kind, output, len(wanted))
     written = write_all(maker, wanted, language, suffix, output or found.documents, strict=bool(kinds))
     note_written(found, written)

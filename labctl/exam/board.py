@@ -22,7 +22,8 @@ WATCHED = (Act.START, Act.RECETTE_AT_START, Act.ISOLATION, Act.PAUSE, Act.RESUME
 class Seen:
     """What is seen beside the log: states of machines and open consoles by candidate; None where nobody looked.
 
-    A state is one of running, paused, stopped, crashed, missing; a lab that is not there has none. `supervised` tells whether a supervisor lives.
+    A state is one of running, paused, stopped, crashed, missing; a lab that is not there has none. `supervised` tells
+    whether a supervisor lives.
     """
 
     machines: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

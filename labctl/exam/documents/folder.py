@@ -54,7 +54,7 @@ class FolderMaterial:
         found = load_results(results_file(self.session.folder, candidate.owner, Moment.END))
         if not found:
             text = _("the acceptance test of the candidate {number} was not made yet").format(number=candidate.number)
-            hint = f"labctl exam collect {self.session.name} --candidate {candidate.number}"
+            hint = f"labctl exam recette {self.session.name} --candidate {candidate.number}"
             raise LabctlError(text, hint=hint)
         start = load_results(results_file(self.session.folder, candidate.owner, Moment.START))
         standing, collected = self.session.read(), candidate.last.get(Act.COLLECT)

@@ -70,7 +70,7 @@ def render_recette(
     """Return the sheet of one candidate; `paper` is read with the `values` that they have drawn."""
     sheet = make_recette(paper, candidate, proof.found, heading.language)
     aims = {one.check.id: one.start for one in recette_of(paper)}
-    command = f"labctl exam collect {heading.session} --candidate {candidate.number}"
+    command = f"labctl exam recette {heading.session} --candidate {candidate.number}"
     return render(
         "recette.html.j2",
         heading,

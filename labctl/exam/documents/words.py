@@ -127,8 +127,8 @@ WORDS: Mapping[str, str] = {
     "key": N_("Public key of the session"),
     "audit_head": N_("Log of the session, line {seq}"),
     "checksums_rule": N_(
-        "Compare the first before the subject is opened, and the last after the exam with what labctl exam verify "
-        "says: a log that was changed has no such line."
+        "Compare the first before the subject is opened. After the exam, this compares key and log, on any copy of the "
+        "session: labctl exam verify {session} --head {head} --key {key}"
     ),
     "remarks": N_("Remarks"),
     "proctor_signatures": N_("Date, names and signatures of the proctors"),
@@ -157,9 +157,7 @@ def explain_internet(names: Sequence[str], language: str) -> str:
     gettext = translations(language).gettext
     if not names:
         return gettext("The Internet cannot be reached from the machines.")
-    return gettext("Of the Internet, the machines reach these names and no other: {names}.").format(
-        names=", ".join(names)
-    )
+    return gettext("Of the Internet, you may use these names and no other: {names}.").format(names=", ".join(names))
 
 
 def explain_reset(reset: Reset, language: str) -> str:

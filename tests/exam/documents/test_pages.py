@@ -120,7 +120,7 @@ def test_what_was_wrong_before_the_work_is_marked() -> None:
 def test_a_recette_without_results_says_what_to_type() -> None:
     text = text_of(recette_page("en", {}))
     assert "2 checks have no result; they are not counted as passed." in text
-    assert "labctl exam collect e6-2027 --candidate 0101" in text
+    assert "labctl exam recette e6-2027 --candidate 0101" in text
 
 
 def test_a_result_of_a_check_that_the_recette_does_not_name_changes_nothing() -> None:

@@ -109,7 +109,7 @@ def test_a_candidate_sheet_as_pdf_in_a_file_of_ones_own(labctl: Installation, se
 def test_a_document_that_is_asked_for_and_cannot_be_made_is_an_error(labctl: Installation, session: Session) -> None:
     done = labctl.run("exam", "report", session.name, "--document", "recette")
     assert done.returncode == 1
-    assert "labctl exam collect e6-2027 --candidate 0101" in done.stderr
+    assert "labctl exam recette e6-2027 --candidate 0101" in done.stderr
     assert labctl.run("exam", "report", session.name, "--candidate", "9").returncode == 1
     assert labctl.run("exam", "report", "another").returncode == 1
     assert list(session.documents.iterdir()) == []
