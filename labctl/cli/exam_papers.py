@@ -28,8 +28,8 @@ SUFFIXES = {".html": "html", ".htm": "html", ".pdf": "pdf"}
 @exam.command(
     help=_(
         "Write the documents of an exam session: for candidates (without any name), for proctors and for the jury. "
-        "Nothing is checked anew. Without --document and --candidate, all that can be made; with --candidate alone, that "
-        "candidate's."
+        "Nothing is checked anew. Without --document and --candidate, all that can be made; with --candidate alone, "
+        "that candidate's."
     )
 )
 @SESSION
