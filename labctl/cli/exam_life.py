@@ -16,6 +16,7 @@ from labctl.cli.exam_opening import (
     split,
     watched_files,
 )
+from labctl.cli.exam_proofs import make_proofs, probe_started
 from labctl.cli.exam_supervisor import ensure_supervisor
 from labctl.cli.exams import CANDIDATES, EXAM, exam, phase_name
 from labctl.cli.progress import choose_display
@@ -86,7 +87,7 @@ def prepare_session(
         with choose_display(session.name, as_json=as_json) as display:
             shop = HostWorkshop(place, session, source, spares, accelerators(place), display, stop)
             conduct = make_conduct(place, machines, session, display)
-            results = prepare(Preparation(conduct, shop), split(numbers))
+            results = prepare(Preparation(conduct, shop, make_proofs(place, session, display)), split(numbers))
     code = print_results(results, as_json=as_json, done=_("ready, paused"))
     if not as_json and code is ExitCode.DONE:
         click.echo(_("Try: {hint}").format(hint=f"labctl exam seal {session.name}"), err=True)
@@ -181,6 +182,7 @@ def start_phase(session: str, numbers: Sequence[str], phase: str, no_supervisor:
         ensure_supervisor(home_folder(os.environ))
     with open_conduct(session, as_json=as_json) as conduct:
         results, burst = start(conduct, split(numbers), Phase(phase))
+        probe_started(conduct, results if burst and Phase(phase) is Phase.PRACTICAL else {})
     done = _("{phase}: begun").format(phase=phase_name(Phase(phase)))
     code = print_results(results, as_json=as_json, done=done)
     if burst and not as_json:

@@ -51,9 +51,13 @@ LATER: dict[str, str] = {
     "message": "labctl.cli.exam_acts",
     "incident": "labctl.cli.exam_acts",
     "freeze": "labctl.cli.exam_acts",
+    "recette": "labctl.cli.exam_proof",
+    "collect": "labctl.cli.exam_proof",
+    "verify": "labctl.cli.exam_proof",
     "report": "labctl.cli.exam_papers",
     "close": "labctl.cli.exam_acts",
     "supervise": "labctl.cli.exam_status",
+    "purge": "labctl.cli.exam_proof",
 }
 
 

@@ -8,7 +8,8 @@ is the SHA-256 of the line's other keys in canonical JSON, and `prev` the hash o
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -180,16 +181,30 @@ def round_reading(at: Reading) -> Reading:
     return Reading(at.hour.astimezone(UTC), at.boot, round(at.steady, 3))
 
 
-def append_line(path: Path, entry: Entry) -> None:
-    """Write an entry to the disk before returning. The caller holds the session; what a crash left goes first."""
+@contextmanager
+def appending(path: Path) -> Iterator[Callable[[Entry], None]]:
+    """Give what writes entries; they are on the disk when the block ends. The caller holds the session.
+
+    What a crash left of a line goes first.
+    """
     fresh = not path.exists()
     with path.open("ab", buffering=0) as stream:
         os.fchmod(stream.fileno(), 0o600)
         whole, torn = whole_lines(path.read_bytes())
         if torn:
             stream.truncate(len(whole))
-        write_all(stream.fileno(), line_of(entry))
-        os.fdatasync(stream.fileno())
+        written = 0
+
+        def write(entry: Entry) -> None:
+            nonlocal written
+            write_all(stream.fileno(), line_of(entry))
+            written += 1
+
+        try:
+            yield write
+        finally:
+            if written:
+                os.fdatasync(stream.fileno())
     if fresh:
         sync_folder(path.parent)
 

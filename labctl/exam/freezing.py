@@ -55,8 +55,8 @@ def stop_machines(conduct: Conduct, one: CandidateStanding) -> None:
     conduct.consoles.cut(one.lab)
     waited = wait_reset(conduct, one.lab)
     conduct.labs.suspend(one.lab)
+    now = conduct.session.clock.read().hour
     with conduct.session.writing() as log:
-        now = conduct.session.clock.read().hour
         due = one.practical.deadline(now) + log.standing.grace if one.practical else now
         told: dict[str, JsonValue] = {"suspended": utc_text(now), "late": round((now - due).total_seconds(), 3)}
         if waited:

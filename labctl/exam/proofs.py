@@ -4,8 +4,8 @@ import gzip
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from pydantic import JsonValue
 
@@ -17,6 +17,7 @@ from labctl.exam.evidence.store import write_durably
 from labctl.exam.evidence.tree import dump_tree, read_tree
 from labctl.exam.isolation import check_isolation
 from labctl.exam.load import Paper
+from labctl.exam.papers import open_papers
 from labctl.exam.recette import Moment, count_results, judge_start, recette_of, results_file, run_recette, save_results
 from labctl.exam.session import Session
 from labctl.exam.standing import CandidateStanding
@@ -26,14 +27,36 @@ from labctl.lab.standstill import everywhere, quiesce
 from labctl.lab.workplace import Workplace
 from labctl.monitor import Monitor
 from labctl.plan.model import PlannedNode
+from labctl.topology.catalogue import Catalogue
+from labctl.topology.variants import Value
 
 LOGIN_SECONDS = 60.0  # for a machine that was suspended to answer again
 
 
-class Papers(Protocol):
-    """The exam as each candidate has it."""
+@dataclass(frozen=True)
+class SessionPapers:
+    """The exam as each candidate has it, read from the papers of a session when it is first asked for."""
 
-    def paper(self, number: str) -> Paper: ...  # noqa: D102  a Protocol's method is named after the consumer's need
+    session: Session
+    catalogue: Catalogue
+    shipped: Path
+    read: dict[str, tuple[Paper, Mapping[str, Value]]] = field(default_factory=dict)
+
+    def paper(self, number: str) -> Paper:
+        """Return the exam with a candidate's values. Raises Refused while the papers are sealed."""
+        return self.both(number)[0]
+
+    def values(self, number: str) -> Mapping[str, Value]:
+        """Return the values that a candidate has drawn, none where nothing varies."""
+        return self.both(number)[1]
+
+    def both(self, number: str) -> tuple[Paper, Mapping[str, Value]]:
+        """Return the exam and the values of a candidate."""
+        if number not in self.read:
+            template, drawn = open_papers(self.session, self.shipped)
+            values = drawn.get(self.session.read().candidate(number).owner, {})
+            self.read[number] = template.resolve(self.catalogue, values or None), values
+        return self.read[number]
 
 
 @dataclass(frozen=True)
@@ -42,7 +65,7 @@ class LabProofs:
 
     place: Workplace
     session: Session
-    papers: Papers
+    papers: SessionPapers
     monitor: Monitor
 
     def recette_at_start(self, number: str) -> Proof:

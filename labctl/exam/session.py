@@ -25,7 +25,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,10 +38,11 @@ from labctl.exam.audit import (
     BrokenLog,
     Entry,
     Step,
-    append_line,
+    appending,
     canonical,
     check_lines,
     follow,
+    line_of,
     sync_folder,
     whole_lines,
 )
@@ -148,9 +149,10 @@ class Session:
             os.fchmod(stream.fileno(), 0o600)
             hold(stream.fileno(), self.name, self.patience)
             self.catch_up()
-            log = Log(self)
-            log.note_jump()
-            yield log
+            with appending(self.audit) as write:
+                log = Log(self, write)
+                log.note_jump()
+                yield log
 
     @contextmanager
     def doing(self, act: Act, candidate: str = "", /, **facts: JsonValue) -> Iterator[dict[str, JsonValue]]:
@@ -181,6 +183,7 @@ class Log:
     """The log of a session while it is held."""
 
     session: Session
+    write: Callable[[Entry], None]
 
     @property
     def standing(self) -> Standing:
@@ -188,12 +191,12 @@ class Log:
         return self.session.memory.standing
 
     def add(self, act: Act, step: Step, candidate: str = "", /, **facts: JsonValue) -> Entry:
-        """Write an entry to the disk, and return it."""
+        """Write an entry, and return it; all entries of a block are on the disk when it ends: nobody acts inside."""
         memory = self.session.memory
         entry = Entry(0, self.session.clock.read(), who(), act, step, candidate, facts)
         placed = follow(memory.last, entry)
-        append_line(self.session.audit, placed)
-        memory.size = self.session.audit.stat().st_size
+        self.write(placed)
+        memory.size += len(line_of(placed))
         memory.last, memory.standing = placed, advance(memory.standing, placed)
         return placed
 

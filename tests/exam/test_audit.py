@@ -6,8 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labctl.exam.audit import GENESIS, Act, BrokenLog, Entry, Step, append_line, follow, read_entries
+from labctl.exam.audit import GENESIS, Act, BrokenLog, Entry, Step, appending, follow, read_entries
 from tests.exam.sessions import HandClock
+
+
+def append(path: Path, entry: Entry) -> None:
+    with appending(path) as write_entry:
+        write_entry(entry)
 
 
 def write(path: Path, count: int) -> list[Entry]:
@@ -16,7 +21,7 @@ def write(path: Path, count: int) -> list[Entry]:
         clock.go(1.2345678)
         entry = Entry(0, clock.read(), "prof", Act.MESSAGE, Step.NOTED, "001", {"text": f"n° {number} é", "n": [1, 2]})
         last = follow(last, entry)
-        append_line(path, last)
+        append(path, last)
         written.append(last)
     return written
 
@@ -41,7 +46,7 @@ def test_what_a_crash_left_of_a_line_is_ignored_and_goes_with_the_next_one(tmp_p
     path.write_bytes(whole[:-20])
     assert list(read_entries(path)) == written[:2]
     again = follow(written[1], replace(written[2], seq=0))
-    append_line(path, again)
+    append(path, again)
     assert list(read_entries(path)) == [*written[:2], again]
 
 

@@ -201,6 +201,8 @@ class Freezer(Machines):
     def suspend_domain(self, name: str, lab: str) -> None:
         self.fault.count()
         self.own(self.world.domains[name], lab)
+        if self.world.domains[name].state is DomainState.STOPPED:
+            raise LabctlError(f"{name} is not running")
         self.world.domains[name] = replace(self.world.domains[name], state=DomainState.PAUSED)
 
     def save_domain(self, name: str, lab: str, path: Path) -> None:

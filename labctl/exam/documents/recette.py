@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from labctl.exam.audit import Act
 from labctl.exam.documents.heading import Heading, length
@@ -128,7 +129,7 @@ class Course:
 
 def show_course(candidate: CandidateStanding, heading: Heading) -> Course:
     """Return when the work began and ended, and what was added to its time."""
-    clock, frozen = candidate.practical, candidate.last.get(Act.FREEZE)
+    clock = candidate.practical
     if clock is None:
         return Course(length(candidate.times[Phase.PRACTICAL]))
     paused = paused_time(clock, heading.made)
@@ -138,8 +139,14 @@ def show_course(candidate: CandidateStanding, heading: Heading) -> Course:
         ended=heading.moment(clock.ended),
         extended=length(clock.extended) if clock.extended else "",
         paused=length(paused) if paused else "",
-        frozen=heading.moment(frozen.at.hour) if frozen else "",
+        frozen=heading.moment(stopped_at(candidate)),
     )
+
+
+def stopped_at(candidate: CandidateStanding) -> datetime | None:
+    """Return when the machines of a candidate stood still for the last freeze; None before that."""
+    told = [entry.facts["suspended"] for entry in candidate.entries(Act.FREEZE) if entry.facts.get("suspended")]
+    return datetime.fromisoformat(str(told[-1])) if told else None
 
 
 def find_events(candidate: CandidateStanding, heading: Heading) -> list[Event]:

@@ -197,10 +197,12 @@ def write_logs(_collector: Collector, material: Material, writing: Writing) -> N
             writing.missing.append(f"{machine.node}: {exc.message}")
     writing.write_json("logs/lab.json", [dict(one) for one in material.history])
     writing.write("logs/session.jsonl", material.log)
-    if material.flows and material.flows.exists():
-        writing.write("logs/flows.json", material.flows.read_bytes())
-    elif material.unseen:
-        writing.missing.append(material.unseen)
+    for network, counted in material.flows.items():
+        try:
+            writing.write(f"logs/flows-{network}.json", counted.read_bytes())
+        except FileNotFoundError:
+            text = _("no flow was seen on the network {network}, or nobody watched it")
+            writing.missing.append(text.format(network=network))
 
 
 def read_end(path: Path) -> bytes:

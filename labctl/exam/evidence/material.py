@@ -47,7 +47,7 @@ class Material:
 
     `history` is what labctl did with the lab, `log` the candidate's own lines of the audit log as they stand there.
     `results` are files by their name in the evidence; `start` has the trees of before the work, by node, where they
-    were kept. `flows` is the file of seen flows; `unseen` says why there is none where there should be one.
+    were kept. `flows` has the files of the flows that were seen, by network of the kind `internet`.
     """
 
     number: str
@@ -61,8 +61,7 @@ class Material:
     values: Mapping[str, JsonValue] = field(default_factory=dict)
     results: Mapping[str, Path] = field(default_factory=dict)
     start: Mapping[str, Path] = field(default_factory=dict)
-    flows: Path | None = None
-    unseen: str = ""
+    flows: Mapping[str, Path] = field(default_factory=dict)
     screenshots: bool = True
 
 
@@ -78,7 +77,7 @@ def estimate(material: Material, *, linked: bool) -> Size:
     """Return about how much the evidence takes; `linked` tells that disks are on the same file system already."""
     disks = sum(taken(machine.disk) for machine in material.machines if machine.disk.exists())
     others = [*(machine.console for machine in material.machines), *material.results.values()]
-    others += [material.flows] if material.flows else []
+    others += material.flows.values()
     rest = sum(min(path.stat().st_size, CONSOLE_MOST) for path in others if path.exists())
     rest += len(material.machines) * SMALL
     return Size(disks + rest, rest if linked else disks + rest)

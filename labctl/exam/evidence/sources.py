@@ -23,19 +23,15 @@ from labctl.topology.variants import Value
 FLOWS, START = "flows", "start"  # in the session's folder
 
 
-def flows_file(session: Path, owner: str) -> Path:
-    """Return where the flows of a candidate's Internet networks are counted."""
-    return session / FLOWS / f"{owner}.json"
+def flows_files(session: Path, owner: str, layout: Plan) -> dict[str, tuple[Path, str]]:
+    """Return where the flows of a lab's networks of the kind `internet` are counted, with the bridge of each."""
+    nat = [one for one in layout.networks if one.kind is NetworkKind.INTERNET]
+    return {one.member: (session / FLOWS / f"{owner}.{one.member}.json", one.bridge) for one in nat}
 
 
 def start_file(session: Path, owner: str, node: str) -> Path:
     """Return where the configuration of a machine before the work is kept."""
     return session / START / owner / f"{node}.json.gz"
-
-
-def internet_bridges(layout: Plan) -> tuple[str, ...]:
-    """Return the bridges of a lab's networks of the kind `internet`."""
-    return tuple(one.bridge for one in layout.networks if one.kind is NetworkKind.INTERNET)
 
 
 def find_freeze(candidate: CandidateStanding) -> Entry:
@@ -58,8 +54,7 @@ def find_material(
     tags = [one.tag for one in seen.values() if one.tag]
     nodes = [node.member for node in layout.nodes]
     starts = {node: start_file(session.folder, candidate.owner, node) for node in nodes}
-    bridges = internet_bridges(layout)
-    flows = flows_file(session.folder, candidate.owner) if bridges and paper.exam.evidence.flows else None
+    flows = flows_files(session.folder, candidate.owner, layout) if paper.exam.evidence.flows else {}
     return Material(
         number=candidate.number,
         folder=candidate.owner,
@@ -85,8 +80,7 @@ def find_material(
             str(moment): results_file(session.folder, candidate.owner, moment) for moment in Moment
         },
         start={node: path for node, path in starts.items() if path.exists()},
-        flows=flows,
-        unseen=_("no flow was seen on the Internet network, or nobody watched it") if flows else "",
+        flows={network: path for network, (path, _bridge) in flows.items()},
         screenshots=paper.exam.evidence.screenshots,
     )  # fmt: skip
 

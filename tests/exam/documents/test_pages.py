@@ -20,7 +20,7 @@ from tests.exam.documents.papers import (
     questions_page,
     recette_page,
 )
-from tests.exam.documents.stories import NAMES, prepared, under_way
+from tests.exam.documents.stories import NAMES, over, prepared, under_way
 from tests.report.test_pages import read
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -109,6 +109,7 @@ def test_points_are_proposed_and_shared_by_what_they_are_for() -> None:
     assert "Proposed points 1/2 (50 %) to achieve – 1/1 (1 of 1 check passed) to keep – 0/1" in text
     assert "the mark is the jury's alone" in text
     assert "Mark decided by the jury" in text
+    assert "Machines frozen 2027-05-18 08:45:11" in text  # when they stood still, not when their copy was whole
 
 
 def test_what_was_wrong_before_the_work_is_marked() -> None:
@@ -148,6 +149,7 @@ def test_the_proctors_sheet_has_the_checksums_and_who_had_what_lab() -> None:
     text = text_of(proctor_page("en"))
     assert "ab" * 32 in text
     assert "ef" * 16 in text
+    assert f"labctl exam verify e6-2027 --head {over().standing.head[:16]} --key {'ef' * 8}" in text
     assert "0101 – Ada Lovelace × 1 yes lab ready ✔ ✔ frozen" in text
     assert "spare lab used web did not come up ✔ ? frozen" in text
     assert "6 machines, the last 0.81 s after the first" in text

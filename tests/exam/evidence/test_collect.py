@@ -70,7 +70,8 @@ def material(tmp_path: Path, session: Session) -> Material:
     dead = Machine("dead", "small-c001.dead", "small-c001", frozen / "dead.qcow2", (), tmp_path / "dead.log")
     return Material(
         "001", "c001", "small-c001", "small-0123456789ab", (web, dead), "freeze-1", ({"what": "reset"},), b"{}\n",
-        {"page": "plan", "port": 7080}, {"end": results, "start": tmp_path / "nothing.json"}, {"web": kept}, flows,
+        {"page": "plan", "port": 7080}, {"end": results, "start": tmp_path / "nothing.json"}, {"web": kept},
+        {"outside": flows},
     )  # fmt: skip
 
 
@@ -92,7 +93,7 @@ def test_every_part_is_there_and_what_is_not_is_said(
     assert set(find_names(folder)) == {
         "disks/web.qcow2", "disks/golden.json", "machines/web.xml", "machines/web.png", "machines/dead.xml",
         "variant.json", "recette/end.json", "logs/web.console.log", "logs/web.root.history", "logs/lab.json",
-        "logs/session.jsonl", "logs/flows.json", "configuration/web.diff", "configuration/web.json",
+        "logs/session.jsonl", "logs/flows-outside.json", "configuration/web.diff", "configuration/web.json",
         "README.txt", "SHA256SUMS", "KEY.pem", "MANIFEST.json", "MANIFEST.sig",
     }  # fmt: skip
     missing = " ".join(told_missing(whole))
@@ -135,13 +136,14 @@ def test_what_is_not_wanted_is_neither_taken_nor_missed(
     collector: Collector, material: Material, session: Session
 ) -> None:
     web = material.machines[0]
-    plain = replace(material, machines=(web,), results={}, flows=None, screenshots=False)
+    plain = replace(material, machines=(web,), results={}, flows={}, screenshots=False)
     whole = collector.collect(plain, signed(session))
     assert whole is not None
     assert list(told_missing(whole)) == []
-    assert not {"machines/web.png", "logs/flows.json"} & set(whole.files)
-    unseen = replace(plain, number="001", folder="c001b", unseen="nobody watched")
-    assert list(told_missing(collector.collect(unseen, signed(session)) or whole)) == ["logs: nobody watched"]
+    assert "machines/web.png" not in whole.files
+    unseen = replace(plain, folder="c001b", flows={"outside": Path("/nothing")})
+    (said,) = told_missing(collector.collect(unseen, signed(session)) or whole)
+    assert "outside" in said
 
 
 def test_a_hostile_disk_is_kept_and_told(collector: Collector, material: Material, session: Session) -> None:
