@@ -127,8 +127,8 @@ WORDS: Mapping[str, str] = {
     "key": N_("Public key of the session"),
     "audit_head": N_("Log of the session, line {seq}"),
     "checksums_rule": N_(
-        "Compare the first before the subject is opened. After the exam, this command compares key and log, on any copy "
-        "of the session:"
+        "Compare the first before the subject is opened. After the exam, this command compares key and log, on any "
+        "copy of the session:"
     ),
     "remarks": N_("Remarks"),
     "proctor_signatures": N_("Date, names and signatures of the proctors"),
