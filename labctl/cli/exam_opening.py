@@ -25,7 +25,7 @@ from labctl.lab.workplace import Workplace
 from labctl.language import _
 from labctl.monitor import Monitor
 
-LENGTH = re.compile(r"(?:(\d{1,2})h)?(?:(\d{1,3})(?:m|min)?)?(?:(\d{1,5})s)?")
+LENGTH = re.compile(r"(?:(\d{1,2})h)?(?:(\d{1,3})(?:min|m|$))?(?:(\d{1,5})s)?")
 
 
 def complete_sessions(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  click's signature

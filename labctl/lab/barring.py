@@ -28,6 +28,14 @@ def unbar(home: Path, lab: str) -> None:
         bar_file(home, lab).unlink(missing_ok=True)
 
 
+def barred_labs(home: Path) -> frozenset[str]:
+    """Return the labs whose owners are kept out."""
+    try:
+        return frozenset(path.name for path in (home / FOLDER).iterdir())
+    except FileNotFoundError:
+        return frozenset()
+
+
 def is_barred(home: Path, lab: str) -> bool:
     """Return whether the owner of a lab is kept out."""
     return bar_file(home, lab).exists()

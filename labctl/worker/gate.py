@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from labctl.lab.barring import is_barred
 from labctl.lab.status import LabStatus
 from labctl.language import N_, _
 from labctl.worker.authority import BEFORE_PASSWORD, RULES, Relation, Verdict, decide, relate, relate_class
@@ -24,6 +25,7 @@ LOOKS = frozenset({
     "whoami", "messages", "my_labs", "lab", "statement", "drawing", "jobs", "feedback", "classes", "board", "forecast",
     "log", "grid", "accounts", "subscribe",
 })  # fmt: skip
+BARRED = N_("this lab is closed: its exam has not begun, or its time is over")
 NO_LAB, NO_CLASS = N_("there is no such lab"), N_("there is no such class")
 
 
@@ -77,7 +79,10 @@ class Gate:
         relation = relate(caller.role, caller.name, caller.classes, owner, self.office.accounts.classes_of(owner))
         if status is None and caller.role is not Role.STUDENT and caller.role in RULES[verb].relations:
             return Verdict(Refusal.UNKNOWN, NO_LAB)
-        return decide(verb, caller.role, relation, state_of(status))
+        verdict = decide(verb, caller.role, relation, state_of(status))
+        if verdict is None and caller.role is Role.STUDENT and verb not in LOOKS:
+            return Verdict(Refusal.NOT_NOW, BARRED) if is_barred(self.office.place.home, lab) else None
+        return verdict
 
     def require_lab(self, caller: Caller, verb: str, lab: str) -> LabStatus | None:
         """Return the state of a lab in which somebody may do something. Raises NotDone."""

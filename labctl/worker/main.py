@@ -17,6 +17,7 @@ from labctl.lab.lock import hold_lab
 from labctl.lab.pace import Accelerators
 from labctl.lab.site import DEFAULT_URI, home_folder
 from labctl.lab.workplace import Workplace
+from labctl.worker.bars import follow_bars
 from labctl.worker.console_doors import LabDoors
 from labctl.worker.console_room import Room
 from labctl.worker.office import Office
@@ -97,6 +98,8 @@ def run(environment: Mapping[str, str], take_over: float = TAKE_OVER) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_caught: stopping.set())
         office.open()
+        bars = (place.home, lambda lab: office.cut(lab=lab), stopping.wait)
+        threading.Thread(target=follow_bars, args=bars, name="bars", daemon=True).start()
         threading.Thread(target=hear, args=(machines, office, stopping), name="hear", daemon=True).start()
         threading.Thread(target=serve, args=(server, office), name="serve", daemon=True).start()
         stopping.wait()

@@ -79,7 +79,7 @@ def hour(text: str) -> datetime:
 def wait_frozen(labctl: Installation, number: str, seconds: float) -> dict[str, Any]:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        one = status(labctl)[number]
+        one: dict[str, Any] = status(labctl)[number]
         if one["frozen"] == "yes":
             return one
         time.sleep(1)
