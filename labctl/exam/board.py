@@ -15,7 +15,7 @@ SOON = timedelta(minutes=5)  # of a minute of 60 seconds
 LATE = timedelta(seconds=5)  # after which a freeze that should have begun has not
 RUNNING, PAUSED = "running", "paused"
 # Acts whose last failure the proctor must see until they are done.
-WATCHED = (Act.START, Act.RECETTE_AT_START, Act.ISOLATION, Act.PAUSE, Act.RESUME, Act.COLLECT, Act.COPY)
+WATCHED = (Act.START, Act.PAUSE, Act.RESUME, Act.RECETTE, Act.COLLECT)
 
 
 @dataclass(frozen=True)
@@ -168,6 +168,11 @@ def find_act_alerts(one: CandidateStanding) -> Iterator[Alert]:
     """Yield acts that failed and were not done since, and those that are under way or were broken off."""
     if one.frozen is Frozen.FAILED:
         yield Alert(_("copy of the work not whole"), urgent=True, why=why_failed(last_of(one, Act.FREEZE)))
+    isolation = one.last.get(Act.ISOLATION)
+    if isolation and isolation.facts.get("result") != "holds":
+        proven_wrong = isolation.facts.get("result") == "does not hold"
+        text = _("NOT ISOLATED") if proven_wrong else _("isolation not proven")
+        yield Alert(text, urgent=proven_wrong, why=show_line(str(isolation.facts.get("reason", ""))))
     for act in WATCHED:
         last = last_of(one, act)
         if last and last.step is Step.FAILED:
@@ -191,8 +196,6 @@ def act_text(act: Act) -> str:
     """Return an act in a few of the reader's words, for one that failed or goes on."""
     return {
         Act.PREPARE: _("preparation"),
-        Act.RECETTE_AT_START: _("checks before the work"),
-        Act.ISOLATION: _("isolation"),
         Act.START: _("start"),
         Act.PAUSE: _("pause"),
         Act.RESUME: _("resuming"),
@@ -200,7 +203,6 @@ def act_text(act: Act) -> str:
         Act.THAW: _("thaw"),
         Act.RECETTE: _("acceptance test"),
         Act.COLLECT: _("collection of evidence"),
-        Act.COPY: _("second copy"),
         Act.CLOSE: _("closing"),
     }.get(act, str(act))
 

@@ -17,6 +17,7 @@ from tests.exam.documents.stories import START, Story, over, prepared, under_way
 RUNNING = {"web": "running", "client": "running"}
 PAUSED = dict.fromkeys(RUNNING, "paused")
 SEEN = Seen({"0101": RUNNING, "0102": PAUSED, "0103": RUNNING}, {"0101": 2}, supervised=True)
+UNPROVEN = ["isolation not proven"]
 GOLDEN = Path(__file__).with_name("board.txt")
 
 
@@ -53,7 +54,8 @@ def test_clocks_follow_the_log() -> None:
 
 def test_nothing_is_said_where_all_is_well() -> None:
     one = board(under_way(), minutes=75)
-    assert said(one, "0101") == said(one, "0103") == []
+    assert said(one, "0101") == []
+    assert said(one, "0103") == ["isolation not proven"]
     assert said(one, "0102") == ["paused for 4:54"]
     assert one.alerts == ()
 
@@ -67,10 +69,10 @@ def test_a_lab_that_is_not_there_is_told_with_its_reason() -> None:
 @pytest.mark.parametrize(
     ("after", "words"),
     [
-        ({"minutes": 119}, ["ends soon"]),
-        ({"minutes": 120, "seconds": 10}, ["time over, freezes in 0:20"]),
-        ({"minutes": 120, "seconds": 33}, ["time over, freezes in 0:00"]),
-        ({"minutes": 120, "seconds": 40}, ["! time over, not frozen"]),
+        ({"minutes": 119}, ["ends soon", *UNPROVEN]),
+        ({"minutes": 120, "seconds": 10}, ["time over, freezes in 0:20", *UNPROVEN]),
+        ({"minutes": 120, "seconds": 33}, ["time over, freezes in 0:00", *UNPROVEN]),
+        ({"minutes": 120, "seconds": 40}, ["! time over, not frozen", *UNPROVEN]),
     ],
 )
 def test_the_end_of_the_work(after: Mapping[str, float], words: list[str]) -> None:
@@ -78,8 +80,8 @@ def test_the_end_of_the_work(after: Mapping[str, float], words: list[str]) -> No
 
 
 def test_little_time_is_less_in_a_short_rehearsal() -> None:
-    assert said(board(under_way(minute=10.0), minutes=67), "0103") == []
-    assert said(board(under_way(minute=10.0), minutes=69, seconds=30), "0103") == ["ends soon"]
+    assert said(board(under_way(minute=10.0), minutes=67), "0101") == []
+    assert said(board(under_way(minute=10.0), minutes=71, seconds=30), "0101") == ["ends soon"]
 
 
 @pytest.mark.parametrize(
@@ -124,6 +126,14 @@ def test_a_failure_stays_until_it_is_done() -> None:
     assert "0101: collection of evidence: the disk is full" in " ".join(printed(board(story, Seen())).split())
     story.do(Act.COLLECT, "0101")
     assert "! collection of evidence" not in said(board(story, Seen()), "0101")
+
+
+@pytest.mark.parametrize(("result", "words"), [("does not hold", "! NOT ISOLATED"), ("holds", "")])
+def test_a_lab_that_reaches_more_than_it_may_is_urgent(result: str, words: str) -> None:
+    story = under_way()
+    story.add(Act.ISOLATION, Step.NOTED, "0101", result=result, reason="client reaches 192.0.2.1")
+    assert "".join(said(board(story), "0101")) == words
+    assert ("0101: NOT ISOLATED: client reaches 192.0.2.1" in printed(board(story))) == bool(words)
 
 
 def test_a_copy_that_is_not_whole_is_urgent() -> None:

@@ -11,7 +11,7 @@ from labctl.exam.documents.words import explain_burst, name_frozen, name_phase, 
 from labctl.exam.model import Phase
 from labctl.exam.standing import CandidateStanding, Readiness, Standing, number_of
 
-PROOFS = {"holds": "✔", "does not hold": "✘", "not checked": "?"}  # as `prepare` writes them down
+PROOFS = {"holds": "✔", "does not hold": "✘", "not checked": "?"}  # as the log has them
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def make_line(candidate: CandidateStanding, heading: Heading, names: Names) -> L
         readiness=name_readiness(candidate.readiness, heading.language),
         reason=candidate.reason if candidate.readiness is not Readiness.READY else "",
         initial=sign_of(candidate, "recette"),
-        isolation=sign_of(candidate, "isolation"),
+        isolation=sign_of(candidate, Act.ISOLATION),
         frozen=name_frozen(candidate.frozen, heading.language),
         collected=heading.hour(collected.at.hour) if collected else "",
         hours=tuple(show_hours(one, heading) for one in find_hours(candidate, heading.made)),
@@ -85,6 +85,8 @@ def make_line(candidate: CandidateStanding, heading: Heading, names: Names) -> L
 
 
 def sign_of(candidate: CandidateStanding, proof: str) -> str:
-    """Return what `prepare` last said of a proof; a dash before it was asked for."""
+    """Return what was last said of a proof, by `prepare` or once the work had begun; a dash before it was asked for."""
     told = [entry.facts.get(proof) for entry in candidate.entries(Act.PREPARE) if proof in entry.facts]
+    if proof == Act.ISOLATION:
+        told += [entry.facts.get("result") for entry in candidate.entries(Act.ISOLATION)]
     return PROOFS.get(str(told[-1]), "–") if told else "–"

@@ -98,6 +98,8 @@ def under_way(**changes: JsonValue) -> Story:
     story.add(Act.START, Step.NOTED, "", machines=6, spread=0.815)
     for number in ("0101", "0102", "0103"):
         story.do(Act.START, number, phase="practical", began=began.isoformat())
+    for number, result in (("0101", "holds"), ("0102", "holds"), ("0103", "not checked")):
+        story.add(Act.ISOLATION, Step.NOTED, number, result=result, reason="no answer" if number == "0103" else "")
     story.go(minutes=10)
     story.add(Act.EXTEND, Step.NOTED, "0101", phase="practical", seconds=120, reason=HOSTILE)
     story.add(Act.INCIDENT, Step.NOTED, "0101", compensation=120, reason=HOSTILE)
