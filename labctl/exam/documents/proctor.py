@@ -26,8 +26,9 @@ class Checksums:
 
 @dataclass(frozen=True)
 class Line:
-    """One candidate on the sheet."""
+    """One candidate on the sheet; `manifest` is the SHA-256 of the list of their evidence."""
 
+    number: str
     person: str
     factor: str
     pauses: bool
@@ -37,6 +38,7 @@ class Line:
     isolation: str
     frozen: str
     collected: str
+    manifest: str
     hours: tuple[ShownHours, ...]
 
 
@@ -71,6 +73,7 @@ def make_line(candidate: CandidateStanding, heading: Heading, names: Names) -> L
     """Return the line of one candidate."""
     collected = candidate.last.get(Act.COLLECT)
     return Line(
+        number=candidate.number,
         person=names.show(candidate.number),
         factor=candidate.factor,
         pauses=candidate.pauses,
@@ -80,6 +83,7 @@ def make_line(candidate: CandidateStanding, heading: Heading, names: Names) -> L
         isolation=sign_of(candidate, Act.ISOLATION),
         frozen=name_frozen(candidate.frozen, heading.language),
         collected=heading.hour(collected.at.hour) if collected else "",
+        manifest=str(collected.facts.get("manifest", "")) if collected else "",
         hours=tuple(show_hours(one, heading) for one in find_hours(candidate, heading.made)),
     )
 

@@ -125,6 +125,7 @@ WORDS: Mapping[str, str] = {
     "seal": N_("Sealed subject: manifest (SHA-256)"),
     "not_sealed": N_("not sealed yet"),
     "key": N_("Public key of the session"),
+    "evidence_of": N_("Evidence of {number}: manifest (SHA-256)"),
     "audit_head": N_("Log of the session, line {seq}"),
     "checksums_rule": N_(
         "Compare the first before the subject is opened. After the exam, this command compares key and log, on any "

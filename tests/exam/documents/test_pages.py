@@ -152,6 +152,7 @@ def test_the_proctors_sheet_has_the_checksums_and_who_had_what_lab() -> None:
     assert f"labctl exam verify e6-2027 --head {over().standing.head[:16]} --key {'ef' * 8}" in text
     assert "0101 – Ada Lovelace × 1 yes lab ready ✔ ✔ frozen" in text
     assert "spare lab used web did not come up ✔ ✔ frozen" in text
+    assert "Evidence of 0102: manifest (SHA-256) " + "cd" * 32 in text
     assert "6 machines, the last 0.81 s after the first" in text
     before = text_of(proctor_page("en", prepared().standing))
     assert "not sealed yet" in before
