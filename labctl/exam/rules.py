@@ -56,7 +56,7 @@ def stage_text(stage: Stage) -> str:
         Stage.SEALED: _("sealed"),
         Stage.OPEN: _("open"),
         Stage.STARTED: _("started"),
-        Stage.CLOSED: _("closed"),
+        Stage.CLOSED: _("closed for good"),
     }[stage]
 
 
