@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ from labctl.cli.workplace import open_hypervisor
 from labctl.crew import Crew
 from labctl.errors import HostNotReady
 from labctl.exam.conduct import Conduct
+from labctl.exam.evidence.watching import watch_flows
 from labctl.exam.moments import Clock, HostClock
 from labctl.exam.session import exams_folder, find_session, list_sessions
 from labctl.exam.standing import Stage
@@ -22,6 +24,7 @@ from labctl.lab.site import ensure_home
 from labctl.lab.workplace import Workplace
 from labctl.language import _
 from labctl.monitor import Event, Progress
+from labctl.shipped import shipped_folder
 
 WAIT, LOOK = 15.0, 0.1  # seconds for a new supervisor to look for the first time
 WORKERS = 8
@@ -69,7 +72,7 @@ class Teller:
 def supervise(home: Path, stopped: Callable[[], bool]) -> None:
     """Supervise all sessions of an installation until somebody stops it. Raises Busy where another one does."""
     ensure_home(home)
-    with only_one(home), open_hypervisor() as machines, Crew(max_workers=WORKERS) as crew:
+    with only_one(home), open_hypervisor() as machines, ExitStack() as watches, Crew(max_workers=WORKERS) as crew:
         place = Workplace.open(machines, os.environ)
         clock, teller = HostClock(), Teller()
         known: dict[str, Conduct] = {}
@@ -80,6 +83,7 @@ def supervise(home: Path, stopped: Callable[[], bool]) -> None:
                     session = find_session(home, name, clock)
                     if session.read().stage.reached(Stage.STARTED):
                         known[name] = make_conduct(place, machines, session, teller)
+                        watches.enter_context(watch_flows(place, session, shipped_folder("topologies"), teller))
             return list(known.values())
 
         Supervisor(home, clock, open_all, crew, teller).run(stopped)

@@ -22,7 +22,7 @@ from labctl.lab.lock import who
 from labctl.language import _
 
 RECORD = "purged.jsonl"  # beside the sessions
-LEAVING = ".leaving"  # end of the name of a folder that is being removed
+LEAVING = ".leaving"  # beside the sessions: the folder of those that are being removed
 RETENTION = 365.0  # days, where a session does not say
 
 
@@ -81,10 +81,11 @@ def purge_session(session: Session, now: datetime) -> None:
             "rehearsal": standing.rehearsal, "entries": standing.seq, "head": standing.head,
         }  # fmt: skip
         append_record(session.folder.parent / RECORD, json.dumps(record))
-        leaving = session.folder.with_name(f".{session.name}{LEAVING}")
+        leaving = session.folder.parent / LEAVING / f"{session.name}-{standing.head[:16]}"
+        leaving.parent.mkdir(mode=0o700, exist_ok=True)
         session.folder.rename(leaving)
         flush(session.folder.parent)
-        remove(leaving)
+        remove(leaving.parent)
 
 
 def append_record(path: Path, line: str) -> None:
@@ -110,8 +111,7 @@ def purge_candidate(session: Session, number: str) -> None:
 
 def finish_purges(home: Path) -> None:
     """Remove what a run that was killed left of sessions that somebody removed."""
-    for path in exams_folder(home).glob(f".*{LEAVING}"):
-        remove(path)
+    remove(exams_folder(home) / LEAVING)
 
 
 def remove(folder: Path) -> None:

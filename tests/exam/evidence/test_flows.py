@@ -5,13 +5,21 @@ import os
 import socket
 import struct
 import time
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
+from labctl.exam.audit import Act, Step
 from labctl.exam.evidence.capture import FlowWatch, open_bridge
 from labctl.exam.evidence.flows import FlowTable, read_frame
+from labctl.exam.evidence.watching import find_bridges, watch_flows
+from labctl.monitor import Silent
+from tests.exam.papers import GOOD, SCENARIO
+from tests.exam.sessions import HandClock, make_session
+from tests.lab.doubles import World, make_place
+from tests.topology.known import known
 
 WEB, OUT = "198.18.0.2", "203.0.113.9"
 
@@ -120,3 +128,28 @@ def test_a_real_link_is_watched(tmp_path: Path) -> None:
     (found,) = [row for row in rows if row["protocol"] == "udp" and row["to_port"] == 9]
     assert found["sent"] >= 3
     assert found["sent_bytes"] >= 3 * 1028
+
+
+def test_the_bridges_of_a_session_under_way_are_found(tmp_path: Path) -> None:
+    session = make_session(tmp_path, HandClock(), 2)
+    place = replace(make_place(tmp_path, World()), catalogue=known())
+    for source, name in ((GOOD, "exam.yml"), (SCENARIO, SCENARIO.name)):
+        text = source.read_text(encoding="utf-8")
+        outside = "networks:\n  outside: {kind: internet}\n"
+        (session.papers / name).write_text(text.replace("networks:\n", outside), encoding="utf-8")
+    assert find_bridges(place, session, tmp_path) == {}  # nothing has begun
+    with session.writing() as log:
+        for step in (Act.PREPARE, Act.SEAL, Act.OPEN):
+            log.add(step, Step.DONE)
+        log.add(Act.START, Step.DONE, "001", phase="practical")
+    found = find_bridges(place, session, tmp_path)
+    assert [path.name for path in found] == ["c001.outside.json", "c002.outside.json"]
+    assert len(set(found.values())) == 2
+    with session.writing() as log:
+        log.add(Act.CLOSE, Step.DONE, "001")
+    assert [path.name for path in find_bridges(place, session, tmp_path)] == ["c002.outside.json"]
+    off = (session.papers / "exam.yml").read_text().replace("evidence:\n", "evidence:\n  flows: false\n")
+    (session.papers / "exam.yml").write_text(off)
+    assert find_bridges(place, session, tmp_path) == {}
+    with watch_flows(place, session, tmp_path, Silent()):
+        pass
