@@ -13,6 +13,7 @@ from pathlib import Path
 
 from labctl.errors import Refused
 from labctl.exam.audit import Act, Step, utc_text
+from labctl.exam.documents.making import OF_ONE
 from labctl.exam.evidence.store import PARTIAL, loosen
 from labctl.exam.session import Session, exams_folder
 from labctl.exam.standing import Stage, Standing, number_of
@@ -104,7 +105,8 @@ def purge_candidate(session: Session, number: str) -> None:
         owner = candidate.owner
         for name in (f"evidence/{owner}", f"evidence/{owner}{PARTIAL}", f"frozen/{number}", f"start/{owner}"):
             remove(session.folder / name)
-        for pattern in (f"recette/{owner}-*.json", f"flows/{owner}.*.json", f"documents/*{owner}*"):
+        papers = (f"documents/{kind}-{owner}.*" for kind in OF_ONE)  # one name may be the end of another
+        for pattern in (f"recette/{owner}-*.json", f"flows/{owner}.*.json", *papers):
             for path in session.folder.glob(pattern):
                 path.unlink()
 
