@@ -13,9 +13,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from labctl.classroom.anew import reset_wish
+from labctl.classroom.labs import bring_up_labs
 from labctl.crew import Crew
 from labctl.errors import LabctlError, Refused
-from labctl.exam.doors import Burst, Copied
+from labctl.exam.doors import Built, Burst, Copied
+from labctl.exam.workshop import as_built
 from labctl.hypervisor.saved_state import is_complete
 from labctl.images.copying import copy_disk
 from labctl.images.overlay import chain
@@ -27,7 +30,7 @@ from labctl.lab.keeping import ROOM_KEPT, free_bytes, used_memory
 from labctl.lab.lock import hold_lab, is_held
 from labctl.lab.standstill import SAVES, everywhere
 from labctl.lab.thaw import Mould
-from labctl.lab.wish import Pace
+from labctl.lab.wish import Pace, Stop
 from labctl.lab.workplace import Workplace
 from labctl.language import _
 from labctl.monitor import Event, Monitor, Progress
@@ -152,6 +155,12 @@ class HostLabs:
             raise LabctlError(text.format(lab=lab, node=node, names=names), hint=f"labctl status {lab}")
         one = layout.node(node)
         self.place.freezer.destroy_domain(one.name, one.tag.seat_name)
+
+    def reset(self, lab: str, nodes: Sequence[str]) -> Built:
+        """Make machines anew, with the values of their owner."""
+        wish = reset_wish(self.place, [lab], nodes)
+        (result, *_spares) = bring_up_labs(self.place, wish, self.pace, self.monitor, Stop())
+        return as_built(result)
 
     def states(self, labs: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
         """Return the state of each machine, by lab and node."""
