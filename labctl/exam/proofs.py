@@ -23,6 +23,7 @@ from labctl.exam.session import Session
 from labctl.exam.standing import CandidateStanding
 from labctl.images.overlay import chain
 from labctl.lab.checking import SshProber
+from labctl.lab.files import explain_files
 from labctl.lab.standstill import everywhere, quiesce
 from labctl.lab.workplace import Workplace
 from labctl.monitor import Monitor
@@ -75,8 +76,9 @@ class LabProofs:
         expected = recette_of(paper)
         outcomes = run_recette(expected, self.prober(candidate, paper), self.monitor, Moment.START)
         path = results_file(self.session.folder, candidate.owner, Moment.START)
-        save_results(path, outcomes, expected, self.now())
-        self.keep_start(candidate, paper)
+        with explain_files(self.session.folder):
+            save_results(path, outcomes, expected, self.now())
+            self.keep_start(candidate, paper)
         return judge_start(expected, outcomes)
 
     def isolation(self, number: str) -> Proof:
@@ -101,7 +103,8 @@ class LabProofs:
             self.wait_logins(candidate, paper)
             outcomes = run_recette(expected, self.prober(candidate, paper), self.monitor, Moment.END)
             path = results_file(self.session.folder, candidate.owner, Moment.END)
-            save_results(path, outcomes, expected, self.now())
+            with explain_files(self.session.folder):
+                save_results(path, outcomes, expected, self.now())
             told.update(count_results(expected, outcomes))
         return told
 

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from labctl.errors import LabctlError, Refused
 from labctl.exam.audit import Act, Step, utc_text
-from labctl.exam.conduct import Became, Conduct, Result, Results, select
+from labctl.exam.conduct import Became, Conduct, Result, Results, hold_candidate, select
 from labctl.exam.evidence.collect import Collector, summary
 from labctl.exam.evidence.manifest import Manifest
 from labctl.exam.evidence.material import Material, Recorder
@@ -45,7 +45,8 @@ class Collecting:
         for one in select(self.conduct.session.read(), numbers):
             try:
                 find_freeze(one)
-                facts = self.proofs.recette(one.number, self.conduct.labs)
+                with hold_candidate(self.conduct.session, one.number, self.conduct.patience):
+                    facts = self.proofs.recette(one.number, self.conduct.labs)
                 results[one.number] = Result(Became.DONE, told_results(facts), facts)
             except Refused as exc:
                 results[one.number] = Result(Became.REFUSED, exc.message)
@@ -90,9 +91,10 @@ class Collecting:
     ) -> Result:
         """Collect and copy the evidence of one candidate; a failure of one holds back no other, a full disk does."""
         try:
-            result = self.gather(collector, one, material, recette=recette)
-            if copies:
-                self.copy_one(collector.place(material), copies / EVIDENCE / material.folder, one.number)
+            with hold_candidate(self.conduct.session, one.number, self.conduct.patience):
+                result = self.gather(collector, one, material, recette=recette)
+                if copies:
+                    self.copy_one(collector.place(material), copies / EVIDENCE / material.folder, one.number)
         except Partial:
             raise
         except Refused as exc:
@@ -104,8 +106,8 @@ class Collecting:
     def gather(self, collector: Collector, one: CandidateStanding, material: Material, *, recette: bool) -> Result:
         """Collect the evidence of one candidate where it is not there yet."""
         session, folder = self.conduct.session, collector.place(material)
-        whole = read_whole(folder, one.number)
-        if whole and Act.COLLECT not in one.unfinished and Act.COLLECT in one.last:
+        whole, now = read_whole(folder, one.number), session.read().candidate(one.number)
+        if whole and Act.COLLECT not in now.unfinished and Act.COLLECT in now.last:
             return Result(Became.ALREADY)
         if not whole and recette and not material.results["end"].exists():
             self.proofs.recette(one.number, self.conduct.labs)

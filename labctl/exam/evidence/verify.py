@@ -29,6 +29,7 @@ from labctl.exam.evidence.manifest import (
     hash_file,
     load_manifest,
 )
+from labctl.exam.evidence.seal_proof import prove_seal
 from labctl.exam.evidence.store import PARTIAL, PROGRESS, RESERVE, load_progress
 from labctl.exam.signing import fingerprint, is_signed
 from labctl.language import _
@@ -243,6 +244,7 @@ def check_log(look: Look, log: LogProof, head: str, *, whole: bool) -> None:
         look.findings += log.check_head(head)
     if not whole:
         return
+    look.findings += prove_seal(look.top, log.entries)
     there = {manifest.candidate for manifest in look.manifests.values()}
     gone = {entry.candidate for entry in log.entries if entry.act is Act.PURGE and entry.step is Step.DONE}
     for entry in log.entries:
