@@ -95,6 +95,8 @@ WORDS: Mapping[str, str] = {
     "reason": N_("Reason or text"),
     "by": N_("By"),
     "deadline": N_("time over"),
+    "whole_lab": N_("the whole lab"),
+    "own_wish": N_("by the candidate"),
     "wrong_passphrase": N_("wrong passphrase"),
     "compensated": N_("compensated by"),
     "stopped": N_("machines stopped at"),
