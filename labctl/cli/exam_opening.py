@@ -83,8 +83,7 @@ def open_conduct(name: str, title: str = "", *, as_json: bool = False) -> Iterat
 
 def make_conduct(place: Workplace, machines: Hypervisor, session: Session, monitor: Monitor) -> Conduct:
     """Join a session with the labs of this host."""
-    internet = bool(session.read().about.get("internet"))
-    labs = HostLabs(place, machines, session.folder, accelerators(place), monitor, internet)
+    labs = HostLabs(place, machines, session.folder, accelerators(place), monitor)
     return Conduct(session, labs, HostConsoles(place.home))
 
 

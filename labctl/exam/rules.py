@@ -1,4 +1,4 @@
-"""A standing and an act to why the act is refused, or to nothing: the state machine of a session. Pure."""
+"""A standing and an act to why the act is refused, or to nothing: the state machine of a session, which is pure."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime

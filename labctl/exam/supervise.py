@@ -142,7 +142,9 @@ class Supervisor:
     def look(self) -> datetime | None:
         """Do in all sessions what is due now; return when the next freeze is due."""
         for conduct in self.open_all():
-            self.watches.setdefault(conduct.session.name, Watch(conduct))
+            if conduct.session.name not in self.watches:
+                self.watches[conduct.session.name] = Watch(conduct)
+                self.crew.submit(self.warm, conduct)
         moments = []
         for name, watch in self.watches.items():
             try:
@@ -179,6 +181,13 @@ class Supervisor:
                 self.take_up(watch, one)
         self.pull_again(watch, standing)
         return [moment for number, moment in moments.items() if number not in due]
+
+    def warm(self, conduct: Conduct) -> None:
+        """Have all labs looked at once, so that nothing has to be read first when it is time."""
+        try:
+            conduct.labs.states([one.lab for one in conduct.session.read().candidates.values()])
+        except LabctlError as exc:
+            self.monitor.tell(Event(conduct.session.name, "look", Progress.FAILED, exc.message))
 
     def complain(self, watch: Watch, subject: str, error: Exception) -> None:
         """Tell a trouble once, as long as it lasts."""

@@ -35,7 +35,7 @@ class Cables:
             self.down.add((name, mac))
 
 
-def labs(place: Workplace, fault: Fault | None = None, *, room: int = 1 << 40, internet: bool = False) -> HostLabs:
+def labs(place: Workplace, fault: Fault | None = None, *, room: int = 1 << 40) -> HostLabs:
     counted = fault or Fault()
 
     def copy(source: Path, target: Path) -> None:
@@ -45,9 +45,7 @@ def labs(place: Workplace, fault: Fault | None = None, *, room: int = 1 << 40, i
 
     folder = place.home / "exams" / "e6"
     folder.mkdir(parents=True, exist_ok=True)
-    return HostLabs(
-        place, Cables(counted), folder, lambda _image: Pace("tcg", 1.0), Silent(), internet, copy, lambda _path: room
-    )
+    return HostLabs(place, Cables(counted), folder, lambda _image: Pace("tcg", 1.0), Silent(), copy, lambda _path: room)
 
 
 def kept(place: Workplace, node: str, name: str = "001/freeze-1") -> str:
