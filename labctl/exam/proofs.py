@@ -51,6 +51,12 @@ class SessionPapers:
         """Return the values that a candidate has drawn, none where nothing varies."""
         return self.both(number)[1]
 
+    def drawn(self) -> Mapping[str, Mapping[str, Value]]:
+        """Return the values of all candidates by number; none where nothing varies."""
+        _template, by_owner = open_papers(self.session, self.shipped)
+        listed = self.session.read().candidates.values()
+        return {one.number: by_owner[one.owner] for one in listed if one.owner in by_owner}
+
     def both(self, number: str) -> tuple[Paper, Mapping[str, Value]]:
         """Return the exam and the values of a candidate."""
         if number not in self.read:

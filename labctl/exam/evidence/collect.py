@@ -10,7 +10,8 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from labctl.errors import LabctlError, Refused
-from labctl.exam.evidence.difference import find_difference, write_difference
+from labctl.exam.answers import find_borrowed, find_collisions
+from labctl.exam.evidence.difference import Difference, find_difference, write_difference
 from labctl.exam.evidence.manifest import MANIFEST, Manifest, hash_file
 from labctl.exam.evidence.material import CONSOLE_MOST, Machine, Material, Recorder, estimate
 from labctl.exam.evidence.picture import make_png
@@ -159,7 +160,8 @@ def write_machines(collector: Collector, material: Material, writing: Writing) -
 
 
 def write_configuration(collector: Collector, material: Material, writing: Writing) -> None:
-    """Compare each machine's configuration with the golden lab's, read from the kept disk."""
+    """Compare each machine's configuration with the golden lab's, read from the kept disk; look for others' answers."""
+    differences: list[Difference] = []
     for machine in material.machines:
         if not machine.disk.exists() or not machine.base:
             writing.missing.append(_("{node}: there is no frozen disk").format(node=machine.node))
@@ -169,6 +171,12 @@ def write_configuration(collector: Collector, material: Material, writing: Writi
         writing.write(f"configuration/{machine.node}.diff", write_difference(found).encode("utf-8", "replace"))
         writing.write_json(f"configuration/{machine.node}.json", found.to_dict())
         writing.missing += [f"{machine.node}: {one}" for one in found.unread]
+        differences.append(found)
+    borrowed: list[JsonValue] = [one.to_dict() for one in find_borrowed(material.number, material.drawn, differences)]
+    same: list[JsonValue] = [*find_collisions(material.number, material.drawn)]
+    told: dict[str, JsonValue] = {"same_values": same, "values_of_others": borrowed, "resets": material.resets}
+    writing.write_json("integrity.json", {"version": 1, **told})
+    writing.facts |= {"same_values": len(same), "values_of_others": len(borrowed), "resets": material.resets}
 
 
 def load_start(material: Material, machine: Machine) -> Tree | None:
@@ -244,6 +252,7 @@ def summary(folder: Path, whole: Manifest) -> dict[str, JsonValue]:
         "folder": folder.name, "manifest": hash_file(folder / MANIFEST).sha256, "files": len(whole.files),
         "bytes": sum(one.bytes for one in whole.files.values()),
         "missing": len(missing) if isinstance(missing, list) else 0,
+        **{key: whole.facts.get(key, 0) for key in ("same_values", "values_of_others", "resets")},
     }  # fmt: skip
 
 

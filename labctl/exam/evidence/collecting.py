@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
@@ -83,8 +84,8 @@ class Collecting:
 
     def material(self, one: CandidateStanding) -> Material:
         """Return what there is of a candidate's work."""
-        paper, values = self.proofs.papers.both(one.number)
-        return find_material(self.place, self.conduct.session, one, paper, values)
+        papers = self.proofs.papers
+        return find_material(self.place, self.conduct.session, one, papers.paper(one.number), papers.drawn())
 
     def collect_one(
         self, collector: Collector, one: CandidateStanding, material: Material, copies: Path | None, *, recette: bool
@@ -110,7 +111,9 @@ class Collecting:
         if whole and Act.COLLECT not in now.unfinished and Act.COLLECT in now.last:
             return Result(Became.ALREADY)
         if not whole and recette and not material.results["end"].exists():
-            self.proofs.recette(one.number, self.conduct.labs)
+            with suppress(LabctlError):  # the log says why not, and the manifest that there is none
+                self.proofs.recette(one.number, self.conduct.labs)
+            material = self.material(session.read().candidate(one.number))
         with session.doing(Act.COLLECT, one.number, copy=material.copy) as told:
             collector.collect(material, lambda: self.manifest(one, material))
             collected = read_whole(folder, one.number)

@@ -44,9 +44,16 @@ def find_freeze(candidate: CandidateStanding) -> Entry:
 
 
 def find_material(
-    place: Workplace, session: Session, candidate: CandidateStanding, paper: Paper, values: Mapping[str, Value]
+    place: Workplace,
+    session: Session,
+    candidate: CandidateStanding,
+    paper: Paper,
+    drawn: Mapping[str, Mapping[str, Value]],
 ) -> Material:
-    """Return what there is of a candidate's work; `paper` has their `values`. Raises Refused where it is not frozen."""
+    """Return what there is of a candidate's work; `paper` has their values, `drawn` those of all by number.
+
+    Raises Refused where it is not frozen.
+    """
     frozen = find_freeze(candidate)
     copy = session.folder / str(frozen.facts.get("folder", ""))
     layout = place.layout(candidate.lab, paper.topology)
@@ -75,7 +82,9 @@ def find_material(
             for one in place.store.events(candidate.lab)
         ),
         log=b"".join(own_lines(session.audit, candidate.number)),
-        values=plain_values(values),
+        values=plain_values(drawn.get(candidate.number, {})),
+        drawn=drawn,
+        resets=sum(entry.step in {Step.DONE, Step.NOTED} for entry in candidate.entries(Act.RESET)),
         results={
             str(moment): results_file(session.folder, candidate.owner, moment) for moment in Moment
         },

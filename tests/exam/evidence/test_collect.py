@@ -94,6 +94,7 @@ def test_every_part_is_there_and_what_is_not_is_said(
         "disks/web.qcow2", "disks/golden.json", "machines/web.xml", "machines/web.png", "machines/dead.xml",
         "variant.json", "recette/end.json", "logs/web.console.log", "logs/web.root.history", "logs/lab.json",
         "logs/session.jsonl", "logs/flows-outside.json", "configuration/web.diff", "configuration/web.json",
+        "integrity.json",
         "README.txt", "SHA256SUMS", "KEY.pem", "MANIFEST.json", "MANIFEST.sig",
     }  # fmt: skip
     missing = " ".join(told_missing(whole))
@@ -110,7 +111,7 @@ def test_every_part_is_there_and_what_is_not_is_said(
     assert (folder / "machines/web.png").read_bytes().startswith(b"\x89PNG")
     said = summary(folder, whole)
     assert said["folder"] == "c001"
-    assert said["files"] == 17
+    assert said["files"] == 18
 
 
 def test_evidence_takes_little_more_than_what_changed(
