@@ -4,23 +4,23 @@ import json
 import os
 import signal
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 from pydantic import JsonValue
-from rich.markup import escape
 
+from labctl.cli.exam_board import print_board
 from labctl.cli.exam_opening import JSON, complete_sessions, make_conduct, open_session
 from labctl.cli.exam_supervisor import is_supervised, supervise
-from labctl.cli.exams import duration, exam, phase_name, utc
-from labctl.cli.table import console, open_table
+from labctl.cli.exams import exam, utc
 from labctl.cli.workplace import open_hypervisor
 from labctl.errors import ExitCode, LabctlError
 from labctl.exam.audit import Act
+from labctl.exam.board import Seen, make_board
 from labctl.exam.rules import stage_text
 from labctl.exam.session import Session, list_sessions
-from labctl.exam.standing import CandidateStanding, Frozen, Readiness, Standing
+from labctl.exam.standing import CandidateStanding, Standing
 from labctl.exam.supervise import read_beat
 from labctl.lab.site import home_folder
 from labctl.lab.workplace import Workplace
@@ -114,53 +114,19 @@ def describe_candidate(
 
 
 def print_standing(home: Path, session: Session, standing: Standing, machines: Machines) -> None:
-    """Print a session; the table fits 80 columns."""
+    """Print the board of a session, and who keeps its deadlines."""
     now = datetime.now(UTC)
-    title = f"{session.name}: {standing.text('number')} {standing.text('exam')}, {stage_text(standing.stage)}"
-    click.secho((_("REHEARSAL") + " – " if standing.rehearsal else "") + title, bold=True)
-    table = open_table(headings=(_("Candidate"), _("Phase"), _("Left"), _("Ends"), _("Machines"), _("State")))
-    for one in standing.candidates.values():
-        clock = one.clock
-        left = left_text(clock.left(now)) if clock else "—"
-        ends = f"{clock.deadline(now).astimezone():%H:%M:%S}" if clock and not clock.ended else "—"
-        states = machines.get(one.lab, {})
-        running = f"{sum(state == 'running' for state in states.values())}/{len(states)}" if states else "—"
-        phase = phase_name(one.phase) if one.phase else "—"
-        table.add_row(escape(one.number), phase, left, ends, running, escape(state_text(one)))
-    console().print(table)
-    if standing.jumps:
-        text = _("the clock of this host was set by {seconds:.1f} s in all; deadlines followed")
-        click.secho(text.format(seconds=standing.jumps.total_seconds()), err=True, fg="yellow")
-    tell_supervisor(home, standing, now)
+    states = {one.number: machines[one.lab] for one in standing.candidates.values() if one.lab in machines}
+    print_board(make_board(session.name, standing, now, Seen(states, supervised=is_supervised(home))))
+    tell_supervisor(home, now)
 
 
-def tell_supervisor(home: Path, standing: Standing, now: datetime) -> None:
-    """Say who keeps the deadlines, in red where nobody does and somebody works."""
+def tell_supervisor(home: Path, now: datetime) -> None:
+    """Say who keeps the deadlines; that nobody does is an alert of the board."""
     beat = read_beat(home)
     if beat and is_supervised(home):
         ago = (now - beat.looked).total_seconds()
         click.echo(_("supervisor: at work (pid {pid}), looked {ago:.1f} s ago").format(pid=beat.pid, ago=max(ago, 0.0)))
-    elif any(standing.freeze_time(number, now) for number in standing.candidates):
-        click.secho(_("supervisor: NONE – nothing freezes by itself"), err=True, fg="red")
-        click.echo(_("Try: {hint}").format(hint="labctl exam supervise"), err=True)
-
-
-def left_text(left: timedelta) -> str:
-    """Return what is left as 0:59:59, with a minus after the end."""
-    return f"-{duration(-left)}" if left < timedelta() else duration(left)
-
-
-def state_text(one: CandidateStanding) -> str:
-    """Return what a proctor must know of a candidate, in a few words."""
-    ready = {
-        Readiness.NONE: _("no lab"), Readiness.READY: _("ready"), Readiness.REPAIRED: _("repaired"),
-        Readiness.SPARE: _("spare used"), Readiness.FAILED: _("failed: {reason}").format(reason=one.reason),
-    }[one.readiness]  # fmt: skip
-    frozen = {Frozen.UNDER_WAY: _("freezing…"), Frozen.YES: _("frozen"), Frozen.FAILED: _("FREEZE FAILED")}
-    parts = [frozen[one.frozen]] if one.frozen in frozen else [_("paused")] if one.paused else []
-    parts = parts or ([_("works")] if one.running else [ready])
-    parts += [_("unfinished: {acts}").format(acts=", ".join(sorted(one.unfinished)))] if one.unfinished else []
-    return _("ended") if one.closed else ", ".join(parts)
 
 
 @exam.command(

@@ -65,31 +65,34 @@ class ShownGridRow:
 
 
 @cache
-def environment() -> Environment:
-    """Return the template environment; autoescape is on whatever a file is called."""
+def environment(*folders: Path) -> Environment:
+    """Return the environment of these templates and those of `folders`; autoescape is on whatever a file is called."""
     return Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=FileSystemLoader([*folders, TEMPLATES]), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
 
 
 def render_sheet(sheet: Sheet, zone: tzinfo | None = None) -> str:
     """Return the page of one lab; times are on the clock of `zone`, the host's own by default."""
-    words = pick_words(sheet.language)
+    title = f"{pick_words(sheet.language)['sheet']} – {sheet.subject.lab}"
+    shown = show_sheet(sheet, f"labctl check {sheet.subject.lab}", zone)
+    return render("sheet.html.j2", sheet.language, title=title, **shown)
+
+
+def show_sheet(sheet: Sheet, command: str, zone: tzinfo | None) -> dict[str, object]:
+    """Return what the template of a sheet is filled with; `command` makes the checks that have no result."""
     stale = set(sheet.stale)
-    return render(
-        "sheet.html.j2",
-        sheet.language,
-        title=f"{words['sheet']} – {sheet.subject.lab}",
-        sheet=sheet,
-        ruling=name_ruling(sheet.verdict.ruling, sheet.language),
-        rule=explain_rule(sheet.language),
-        period=show_period(sheet.first, sheet.last, zone, sheet.language),
-        undecided=explain_undecided(sheet.rows, sheet.subject.lab, sheet.language),
-        total=show_score(sheet.total),
-        scores=[show_score(score) for score in sheet.scores],
-        rows=[show_row(row, zone, sheet.language, stale=row.id in stale) for row in sheet.rows],
-    )
+    return {
+        "sheet": sheet,
+        "ruling": name_ruling(sheet.verdict.ruling, sheet.language),
+        "rule": explain_rule(sheet.language),
+        "period": show_period(sheet.first, sheet.last, zone, sheet.language),
+        "undecided": explain_undecided(sheet.rows, command, sheet.language),
+        "total": show_score(sheet.total),
+        "scores": [show_score(score) for score in sheet.scores],
+        "rows": [show_row(row, zone, sheet.language, stale=row.id in stale) for row in sheet.rows],
+    }
 
 
 def render_grid(grid: Grid, zone: tzinfo | None = None) -> str:
@@ -111,14 +114,18 @@ def render_grid(grid: Grid, zone: tzinfo | None = None) -> str:
 
 def render_annex(annex: Annex) -> str:
     """Return the page of the draft of annex II.E."""
+    return render("annex.html.j2", annex.language, title=name_annex(annex), **show_annex(annex))
+
+
+def name_annex(annex: Annex) -> str:
+    """Return the title of the draft."""
+    return f"Annexe II.E – {annex.topology}"
+
+
+def show_annex(annex: Annex) -> dict[str, object]:
+    """Return what the template of the draft is filled with."""
     covers = {draft.cover for part in annex.parts for draft in part.drafts}
-    return render(
-        "annex.html.j2",
-        annex.language,
-        title=f"Annexe II.E – {annex.topology}",
-        annex=annex,
-        covers={cover: name_cover(cover, annex.language) for cover in covers},
-    )
+    return {"annex": annex, "covers": {cover: name_cover(cover, annex.language) for cover in covers}}
 
 
 def render(template: str, language: str, **values: object) -> str:

@@ -127,8 +127,8 @@ def count_points(score: Score) -> str:
     return f"{score.points}/{score.worth}"
 
 
-def explain_undecided(rows: tuple[Row, ...], lab: str, language: str) -> str:
-    """Return how many checks have no result and what to type, empty where all have one."""
+def explain_undecided(rows: tuple[Row, ...], command: str, language: str) -> str:
+    """Return how many checks have no result and the command that makes them, empty where all have one."""
     count = sum(map(is_undecided, rows))
     if not count:
         return ""
@@ -137,7 +137,7 @@ def explain_undecided(rows: tuple[Row, ...], lab: str, language: str) -> str:
         "{count} checks have no result; they are not counted as passed. To make them: {command}",
         count,
     )
-    return text.format(count=count, command=f"labctl check {lab}")
+    return text.format(count=count, command=command)
 
 
 def explain_left_out(count: int, language: str) -> str:
