@@ -27,6 +27,7 @@ from labctl.roster import (
 from labctl.topology.problems import Finding, quoted
 
 YES, NO = frozenset({"yes", "oui"}), frozenset({"no", "non"})
+NUMBER = re.compile(r"[0-9A-Za-z][0-9A-Za-z._ -]*")  # it names files of the session
 MINUTES = re.compile(r"[0-9]{1,4}")
 MOST_MINUTES = 1440
 MICROSECONDS = 60_000_000  # of a minute
@@ -87,6 +88,9 @@ def check_number(text: str) -> Finding | None:
     """Return what is wrong with a candidate's number."""
     if is_spare(make_slug(text)):
         return Finding(("number",), _("a number that is not the name of a spare lab"), quoted(text))
+    if text and not NUMBER.fullmatch(text):
+        expected = _("a number of letters from A to Z, digits, dots, dashes and blanks that begins with a letter or digit")
+        return Finding(("number",), expected, quoted(text))
     return check_id("number", text)
 
 

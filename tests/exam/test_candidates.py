@@ -66,6 +66,7 @@ def test_phases_follow_one_another(tmp_path: Path) -> None:
         ("number\n", "candidates.csv:1:1: expected at least one candidate below the first line"),
         ("number;time_factor\n0101;40\n", "candidates.csv:2:6: time_factor: expected a number from 1 to 3"),
         ("number;time_factor\n0101;0.9\n", "candidates.csv:2:6: time_factor"),
+        ("number\n../../0101\n", "candidates.csv:2:1: number: expected a number of letters from A to Z, digits"),
         ("number;practical\n0101;59\n", "practical: expected a whole number from 60, the standard time, to 1440"),
         (
             "number;practical\n0101;9 h\n",
