@@ -12,7 +12,7 @@ import libvirt
 from labctl.errors import Busy, LabctlError
 from labctl.hypervisor.binding import Connection, Stream
 from labctl.hypervisor.domains import find_own
-from labctl.hypervisor.failure import explain, explain_loss, is_lost
+from labctl.hypervisor.failure import Lost, explain, explain_loss, is_lost
 from labctl.hypervisor.ownership import check_domain_owner
 from labctl.hypervisor.pool import Pool, close_quietly, is_alive
 from labctl.language import _
@@ -23,12 +23,14 @@ CHUNK = 16 * 1024
 class Console:
     """A serial console, both ways, until the machine stops, somebody takes it over, or `close`.
 
-    `fileno` can be given to select or poll; `read` returns b"" at the end.
+    `fileno` can be given to select or poll; `read` returns b"" at the end, and raises Lost where libvirt is the cause.
     """
 
-    def __init__(self, connection: Connection, stream: Stream) -> None:
+    def __init__(self, connection: Connection, stream: Stream, uri: str) -> None:
         self._connection = connection
         self._stream = stream
+        self._uri = uri
+        self._loss: Lost | None = None
         self._here, self._there = socket.socketpair()
         # A libvirt stream has no descriptor. One thread each way blocks on it, so a slow terminal slows the guest's
         # output down instead of filling our memory.
@@ -51,11 +53,17 @@ class Console:
         return self._here.fileno()
 
     def read(self, size: int = CHUNK) -> bytes:
-        """Return up to `size` bytes that the guest wrote, waiting for the first; b"" at the end."""
+        """Return up to `size` bytes that the guest wrote, waiting for the first; b"" at the end.
+
+        Raises Lost where the end is libvirt's: the machine may run on.
+        """
         try:
-            return self._here.recv(size)
+            data = self._here.recv(size)
         except ConnectionError:
-            return b""
+            data = b""
+        if not data and self._loss:
+            raise self._loss
+        return data
 
     def takes_input(self) -> bool:
         """Return whether some keystrokes can be written without waiting; a paused machine takes none after a while."""
@@ -69,7 +77,7 @@ class Console:
         try:
             self._here.sendall(data)
         except OSError as exc:
-            raise LabctlError(_("the console is closed")) from exc
+            raise self._loss or LabctlError(_("the console is closed")) from exc
 
     def close(self) -> None:
         """Give the console back."""
@@ -84,9 +92,14 @@ class Console:
         close_quietly(self._connection)
 
     def _receive(self) -> None:
-        with suppress(libvirt.libvirtError, OSError):
+        try:
             while data := self._stream.recv(CHUNK):
                 self._there.sendall(data)
+        except libvirt.libvirtError as exc:
+            if is_lost(exc, is_alive(self._connection)):
+                self._loss = explain_loss(exc, self._uri)
+        except OSError:  # closed on this side
+            pass
         with suppress(OSError):
             self._there.shutdown(socket.SHUT_RDWR)
 
@@ -101,7 +114,7 @@ def open_console(pool: Pool, name: str, lab: str, *, force: bool) -> Console:
     """Open the console of a running machine of the lab, over a connection of its own."""
     connection = pool.open()
     try:
-        return Console(connection, _open_stream(connection, name, lab, force))
+        return Console(connection, _open_stream(connection, name, lab, force), pool.uri)
     except libvirt.libvirtError as exc:
         lost = is_lost(exc, is_alive(connection))
         close_quietly(connection)

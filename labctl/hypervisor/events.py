@@ -30,7 +30,8 @@ _LIFECYCLE = {
 class Change:
     """What happened to a domain: a stable English word such as ``started``, ``stopped``, ``agent``, ``io-error``.
 
-    Without a domain it is about the way to libvirt: ``reconnected`` (look at everything again) or ``disconnected``.
+    Without a domain it is about the way to libvirt: ``lost`` (it is sought), then ``reconnected`` (look at everything
+    again) or ``disconnected``.
     """
 
     domain: str
@@ -136,6 +137,7 @@ class EventFeed:
             watched = bool(self._watchers)
         for bell in bells:
             bell.set()
+        self._tell(Change("", "lost"))
         if watched:  # nobody waits in a thread of theirs that could connect again
             threading.Thread(target=self._reconnect, name="libvirt-reconnect", daemon=True).start()
 

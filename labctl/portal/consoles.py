@@ -23,7 +23,9 @@ from labctl.worker.wire import NotDone
 PROTOCOL = "labctl.console"
 TICKET = "ticket."  # a second subprotocol carries the ticket: addresses are written into logs, this is not
 UNWANTED = 1008  # RFC 6455: the connection breaks a rule of ours
+AWAY = frozenset({Refusal.NO_WORKER, Refusal.HOST_NOT_READY})  # what comes back by itself
 AGAIN = 1012  # the service restarts
+PARTED_WITHIN = 5.0  # seconds for the last words: a page that reads nothing any more gets none
 PLACE = "/labs/{lab}/machines/{node}/console"
 
 
@@ -83,7 +85,7 @@ async def give_ticket(visit: Visit) -> Response:
     except NotDone as error:
         if error.refusal is Refusal.LOGIN_NEEDED:
             raise
-        away = error.refusal is Refusal.NO_WORKER
+        away = error.refusal in AWAY
         return JSONResponse({"refused": error.message, "away": away, "wait": error.wait}, status_code=error.status)
     return JSONResponse({"ticket": ticket.ticket, "seconds": ticket.seconds})
 
@@ -117,8 +119,8 @@ async def join_console(websocket: WebSocket, request: OpenConsole, silence: Sile
     try:
         opened = await open_console(websocket, request)
     except NotDone as error:
-        kinds = {"held": Refusal.NOT_NOW, "expired": Refusal.EXPIRED, "away": Refusal.NO_WORKER}
-        kind = {name: error.refusal is refusal for name, refusal in kinds.items()}
+        kinds = {"held": {Refusal.NOT_NOW}, "expired": {Refusal.EXPIRED}, "away": AWAY}
+        kind = {name: error.refusal in refusals for name, refusals in kinds.items()}
         await say_end(websocket, {"refused": error.message, **kind})
         return
     try:
@@ -129,6 +131,8 @@ async def join_console(websocket: WebSocket, request: OpenConsole, silence: Sile
         opened.close()
     if why is Why.LOST:
         await websocket.close(AGAIN)  # without a word: the page tries again by itself
+    elif why is Why.AWAY:
+        await say_end(websocket, {"refused": end_words(why), "away": True})
     elif why is not Why.LEFT:
         await say_end(websocket, {"end": why.value, "said": end_words(why)})
 
@@ -151,8 +155,10 @@ def close_late(opening: "asyncio.Future[OpenedConsole]") -> None:
 
 async def say_end(websocket: WebSocket, notice: dict[str, object]) -> None:
     """Tell the page why there is nothing more to see, and part."""
-    await websocket.send_text(json.dumps(notice))
-    await websocket.close()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PARTED_WITHIN):
+            await websocket.send_text(json.dumps(notice))
+            await websocket.close()
 
 
 def end_words(why: Why) -> str:
@@ -160,11 +166,13 @@ def end_words(why: Why) -> str:
     return {
         Why.RIGHTS: _("This console was closed: the machine was made anew, or you may not use it any more."),
         Why.TAKEN_OVER: _("Somebody has taken this console over, from outside this page."),
-        Why.STOPPED: _("The machine has stopped."),
+        Why.STOPPED: _("The machine is off. The page of the lab can switch it on again."),
         Why.ENDED: _("The machine has closed this console."),
+        Why.AWAY: _("The machines of this host cannot be reached at the moment; what runs in them goes on."),
         Why.SLOW: _("The connection was too slow for what the machine showed."),
         Why.STUCK: _("The machine does not take what is typed: it is paused, or very busy."),
         Why.NONSENSE: _("The page sent something that is no console. Load it again."),
+        Why.GONE: _("This page has not answered any more."),
         Why.LEFT: "",
         Why.LOST: "",
     }[why]

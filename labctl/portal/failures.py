@@ -18,6 +18,7 @@ def title_of(status: int) -> str:
         403: _("This is not allowed"),
         404: _("There is no such page"),
         405: _("This cannot be done here"),
+        408: _("Too slow"),
         409: _("Not now"),
         410: _("Too late"),
         413: _("Too large"),
@@ -50,6 +51,11 @@ def unknown_page() -> NotDone:
 def malformed() -> NotDone:
     """Return the error for a form that no page of ours sends."""
     return NotDone(Refusal.MALFORMED, _("a field of the form cannot be used, and nothing was done"))
+
+
+def too_slow() -> NotDone:
+    """Return the refusal of a request that does not come to its end."""
+    return NotDone(Refusal.TOO_SLOW, _("what was sent did not arrive in time, and nothing was done"))
 
 
 def show_failure(

@@ -20,21 +20,30 @@ CHUNK = 64 << 10  # bytes read from a console at once; all that is kept of a pic
 LONGEST_LINE = 64 << 10  # bytes; the worker names all who look at a machine
 SENT_WITHIN = 30.0  # seconds in which a browser must take a chunk
 TYPED_WITHIN = 10.0  # seconds in which a machine must take what was typed: one that is paused takes nothing
-TOLD_WITHIN = 1.0  # seconds in which the worker says why a console ended
+TOLD_WITHIN = 6.0  # seconds in which the worker says why a console ended: it asks libvirt
 
 
 class Why(StrEnum):
-    """Why a console ended; the first six are the worker's words. LOST: the worker is gone, and may come back."""
+    """Why a console ended, mostly in the worker's words.
+
+    LOST, AWAY: the worker, or libvirt, is gone and may come back. GONE: the page says nothing any more; STUCK: the
+    machine takes nothing.
+    """
 
     LEFT = "left"
     RIGHTS = "rights"
     TAKEN_OVER = "taken_over"
     STOPPED = "stopped"
     ENDED = "ended"
+    AWAY = "away"
     SLOW = "slow"
+    GONE = "gone"
     STUCK = "stuck"
     NONSENSE = "nonsense"
     LOST = "lost"
+
+
+FAULTS = frozenset({Why.SLOW, Why.GONE, Why.STUCK, Why.NONSENSE})  # the worker, which keeps the log, is told
 
 
 class FromPage(BaseModel):
@@ -80,6 +89,9 @@ class Relay:
             if why is Why.ENDED:  # the worker may know more
                 told = await asyncio.wait([tasks[2]], timeout=TOLD_WITHIN)
                 why = tasks[2].result() if told[0] else why
+            if why in FAULTS:
+                await self._tell_worker(json.dumps({"why": why.value}).encode() + b"\n")
+                await asyncio.wait([tasks[2]], timeout=TOLD_WITHIN)  # before the stream ends, which has no reason
             return Why.ENDED if why is Why.LEFT and not self._page_left(tasks) else why
         finally:
             for task in tasks:
@@ -161,4 +173,4 @@ class Relay:
         while time.monotonic() - self._heard < self._silence.longest:
             await asyncio.sleep(self._silence.pulse)
             await self._websocket.send_text('{"ping": 1}')
-        return Why.LEFT
+        return Why.GONE

@@ -1,9 +1,12 @@
 """The pages of one lab, for the student whose it is and for the trainer who helps."""
 
 import asyncio
+import itertools
+from collections.abc import Collection
 
 from starlette.responses import Response
 
+from labctl.language import _
 from labctl.portal.drawing import show_drawing
 from labctl.portal.markdown import render_markdown
 from labctl.portal.visit import Visit, go
@@ -104,7 +107,14 @@ async def show_reset(visit: Visit) -> Response:
     nodes = [node for node in sheet.nodes if not chosen or node.node in chosen]
     if not nodes:
         return go(f"/labs/{sheet.line.lab}/reset")
-    return visit.render("reset.html.j2", **about(sheet), nodes=nodes, whole=not chosen)
+    name = free_name(_("before-reset"), {one.name for one in sheet.checkpoints})
+    return visit.render("reset.html.j2", **about(sheet), nodes=nodes, whole=not chosen, name=name)
+
+
+def free_name(name: str, taken: Collection[str]) -> str:
+    """Return a name for a checkpoint that none has, with a number where there must be one."""
+    names = (f"{name}-{number}" if number > 1 else name for number in itertools.count(1))
+    return next(one for one in names if one not in taken)
 
 
 async def reset(visit: Visit) -> Response:

@@ -1,5 +1,6 @@
 """One request of one person: whose session it is, what the form says, and the worker to ask in their name."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from hmac import compare_digest
@@ -11,7 +12,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from labctl.language import _, current_language, speaking
-from labctl.portal.failures import failure_page, malformed, unknown_page
+from labctl.portal.failures import failure_page, malformed, too_slow, unknown_page
 from labctl.portal.pages import render_page
 from labctl.portal.settings import Settings
 from labctl.worker.answers import Person
@@ -25,6 +26,7 @@ R = TypeVar("R", bound=Ask[Any])
 MOST_FIELDS = 400  # of a form: 200 labs, and what else it says
 CSRF_FIELD, CSRF_HEADER = "csrf", "x-csrf"
 FORM = "application/x-www-form-urlencoded"
+SENT_WITHIN = 30.0  # seconds for a form of some kilobytes
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,11 @@ def way_in(request: Request, error: NotDone, person: Person | None = None) -> Re
 async def read_form(request: Request) -> Form:
     """Return the form that was sent. Raises NotDone."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    body = await request.body()
+    try:
+        async with asyncio.timeout(SENT_WITHIN):
+            body = await request.body()
+    except TimeoutError as exc:
+        raise too_slow() from exc
     if body and kind != FORM:
         raise malformed()
     try:

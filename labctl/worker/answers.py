@@ -16,7 +16,10 @@ class Done(Model):
 
 
 class Person(Model):
-    """Somebody with an account; `classes` is ("*",) for all of them. Pages send `csrf` back in their forms."""
+    """Somebody with an account; `classes` is ("*",) for all of them. Pages send `csrf` back in their forms.
+
+    `trouble` is a sentence for every page while libvirt cannot be asked, "" else.
+    """
 
     name: str
     shown: str
@@ -27,6 +30,7 @@ class Person(Model):
     must_choose_password: bool = False
     expires: str = ""
     unread: int = 0
+    trouble: str = ""
 
 
 class Session(Model):
@@ -382,10 +386,11 @@ class Subscribed(Model):
 
 
 class Event(Model):
-    """Something that changed. `kind` is lab, node, job, checks, message, call, console, session or pulse.
+    """Something that changed. `kind` is lab, node, job, checks, message, call, console, host, session or pulse.
 
     lab, node: `state` and `words` are those of the lab, or of `node` in it. `session` says that the session that
-    listens has ended; `pulse` comes every 15 seconds, so that a dead connection shows.
+    listens has ended, `host` that libvirt is away or there again; `pulse` comes every 15 seconds, so that a dead
+    connection shows.
     """
 
     kind: str

@@ -11,6 +11,7 @@ from labctl.language import _
 from labctl.plan.observed import DomainState
 from labctl.worker.terminal import Stream
 
+ON = frozenset({DomainState.RUNNING, DomainState.PAUSED})
 LOGIN_SECONDS = 20.0  # an emulated guest takes a second or two
 
 
@@ -38,7 +39,7 @@ class Doors(Protocol):
         ...
 
     def is_running(self, lab: str, node: str) -> bool:
-        """Return whether the machine runs, as far as can be known."""
+        """Return whether the machine runs, or stands still. Raises HostNotReady where libvirt cannot be asked."""
         ...
 
 
@@ -65,13 +66,9 @@ class LabDoors:
         return ssh.open_shell(logins[node], LOGIN_SECONDS)
 
     def is_running(self, lab: str, node: str) -> bool:
-        """Return whether the machine runs, as far as can be known."""
+        """Return whether the machine runs, or stands still."""
         name, _seat = self._seated(lab, node)
-        try:
-            seen = self._place.see(name).domains
-        except LabctlError:
-            return False
-        return any(one.name == name and one.state is DomainState.RUNNING for one in seen)
+        return any(one.name == name and one.state in ON for one in self._place.see(name).domains)
 
     def _seated(self, lab: str, node: str) -> tuple[str, str]:
         """Return libvirt's name of a machine, and the seat of its lab."""

@@ -8,6 +8,7 @@ from labctl.worker.answers import Ticket
 from labctl.worker.console_doors import Doors
 from labctl.worker.consoles import Consoles
 from labctl.worker.office import Caller
+from labctl.worker.opened import FAULTS
 from labctl.worker.requests import ConsoleTicket, OpenConsole
 from labctl.worker.tickets import LIFETIME, Grant, Holder, Tickets
 from labctl.worker.values import Refusal
@@ -28,8 +29,11 @@ class Room:
             view_only=request.view_only, seconds=int(LIFETIME),
         )  # fmt: skip
 
-    def serve(self, caller: Caller, request: OpenConsole, connection: socket.socket, still: Callable[[], bool]) -> None:
-        """Answer with the descriptor of a console, and keep it until either side ends it. Raises NotDone before."""
+    def serve(self, caller: Caller, request: OpenConsole, connection: socket.socket, still: Callable[[], bool]) -> str:
+        """Answer with the descriptor of a console, and keep it until either side ends it. Raises NotDone before.
+
+        Return what was wrong with the page where that is why it was ended, "" else.
+        """
         about, opened = self._consoles.open(request.ticket, holder_of(caller, request))
         try:
             if opened.descriptor is None or about.view_only is not request.view_only:
@@ -40,6 +44,7 @@ class Room:
             opened.follow(connection, still)
         finally:
             self._consoles.close(opened)
+        return str(opened.ending) if opened.ending in FAULTS else ""
 
     def holders(self, lab: str) -> Mapping[str, Sequence[str]]:
         """Return who has a console of a lab open, by machine."""

@@ -1,151 +1,28 @@
 """A ticket to an open console, and to its end: who looks at which machine, cut when a right ends."""
 
 import itertools
-import json
-import select
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from labctl.errors import Busy
+from labctl.errors import Busy, HostNotReady, LabctlError
 from labctl.language import _
 from labctl.worker.answers import ConsoleOpened
 from labctl.worker.console_doors import Doors, Shell
+from labctl.worker.opened import Ending, Opened, Viewer
 from labctl.worker.screen import WatchedScreen
-from labctl.worker.terminal import PATIENCE, Terminal, Watcher
+from labctl.worker.terminal import PATIENCE, By, Terminal, Watcher
 from labctl.worker.tickets import Grant, Holder, Tickets
 from labctl.worker.values import ConsoleMode, Refusal
 from labctl.worker.wire import NotDone
 
 MOST_OF_ONE = 12  # open consoles of one account
 MOST = 400  # of all; each costs a thread and some descriptors
-RECHECK = 5.0  # seconds between two looks at whether somebody still may
-LONGEST_LINE = 256  # bytes of what the web process says about a console
-TOLD_WITHIN = 5.0  # seconds in which the web process must take a notice
 CLOSED_WITHIN = 6.0  # seconds in which libvirt takes a console back
-
-
-class Ending(StrEnum):
-    """Why a console ended."""
-
-    LEFT = "left"
-    RIGHTS = "rights"
-    TAKEN_OVER = "taken_over"
-    STOPPED = "stopped"
-    ENDED = "ended"
-    SLOW = "slow"
-
-
-class Size(BaseModel):
-    """What the web process says: the size of a terminal; nothing, to begin with, where it has none."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    columns: int = Field(default=0, ge=0, le=500)
-    rows: int = Field(default=0, ge=0, le=300)
-
-
-@dataclass(frozen=True)
-class Viewer:
-    """Somebody who has a console open."""
-
-    console: int
-    grant: Grant
-
-
-class Opened:
-    """An open console: `descriptor` is for the web process, `follow` keeps it until either side ends it."""
-
-    def __init__(self, viewer: Viewer) -> None:
-        self.viewer = viewer
-        self.descriptor: socket.socket | None = None
-        self.leave: Callable[[], None] = lambda: None  # ends the way to the machine
-        self.resize: Callable[[int, int], None] = lambda _columns, _rows: None
-        self.ending: Ending | None = None
-        self.people: tuple[Grant, ...] = ()
-        self._lock = threading.Lock()
-        self._bell, self._rung = socket.socketpair()
-        self._rung.setblocking(False)
-        self._bell.setblocking(False)
-
-    def end(self, ending: Ending) -> None:
-        """End it, from any thread; the first reason counts."""
-        with self._lock:
-            if self.ending is not None:
-                return
-            self.ending = ending
-        self.leave()
-        self.ring()
-
-    def ring(self) -> None:
-        """Let `follow` look: there is something to tell."""
-        with suppress(OSError):  # a full bell rings already, a closed one has nobody to hear it
-            self._bell.send(b"!")
-
-    def release(self) -> None:
-        """Close our copy of what the web process has by now."""
-        if self.descriptor is not None:
-            self.descriptor.close()
-            self.descriptor = None
-
-    def follow(self, control: socket.socket, still: Callable[[], bool]) -> None:
-        """Tell the web process about the console, and hear of sizes, until either side ends it.
-
-        `control` is the connection that the console was asked for on, `still` whether its right goes on.
-        """
-        said = b""
-        begun = False  # the answer to the request may still be on its way: the other side speaks first
-        control.settimeout(TOLD_WITHIN)
-        try:
-            while self.ending is None:
-                ready = select.select([control, self._rung], [], [], RECHECK)[0]
-                if control in ready:
-                    heard = control.recv(LONGEST_LINE)
-                    said += heard
-                    if not heard or len(said) > LONGEST_LINE:
-                        return
-                    *lines, said = said.split(b"\n")
-                    for line in lines:
-                        self._hear(line)
-                if self._rung in ready:
-                    with suppress(BlockingIOError):
-                        self._rung.recv(64)
-                if (self._rung in ready and begun) or (control in ready and not begun):
-                    self._tell(control, self._notice())
-                    begun = True
-                if not still():
-                    self.end(Ending.RIGHTS)
-            self._tell(control, {"notice": "end", "why": self.ending.value})
-        except (OSError, ValidationError):
-            return
-        finally:
-            self.end(Ending.LEFT)
-
-    def close(self) -> None:
-        """Close what is left of it."""
-        self.end(Ending.LEFT)
-        self.release()
-        self._bell.close()
-        self._rung.close()
-
-    def _hear(self, line: bytes) -> None:
-        size = Size.model_validate_json(line)
-        if size.columns and size.rows:
-            self.resize(size.columns, size.rows)
-
-    def _notice(self) -> dict[str, object]:
-        people = [
-            {"name": other.name, "mode": other.holder.mode.value, "view_only": other.view_only} for other in self.people
-        ]
-        return {"notice": "people", "people": people}
-
-    def _tell(self, control: socket.socket, notice: dict[str, object]) -> None:
-        control.sendall(json.dumps(notice).encode() + b"\n")
+OFF_WITHIN, LOOK = 2.0, 0.1  # seconds in which libvirt says that a machine is off whose console has ended
 
 
 @dataclass
@@ -232,21 +109,22 @@ class Consoles:
 
     def _open_screen(self, opened: Opened) -> None:
         grant = opened.viewer.grant
-        screen = self._doors.open_graphics(grant.holder.lab, grant.holder.node)
+        lab, node = grant.holder.lab, grant.holder.node
+        screen = self._doors.open_graphics(lab, node)
+        opened.why = lambda: self._why(lab, node, Ending.ENDED)
         if grant.view_only:
-            watched = WatchedScreen(screen, lambda by_machine: opened.end(Ending.ENDED if by_machine else Ending.LEFT))
+            watched = WatchedScreen(screen, lambda by_machine: opened.end(opened.why() if by_machine else Ending.LEFT))
             opened.descriptor = watched.far
             self._lead(opened, watched.leave)
             watched.start()
             return
         # The web process talks to QEMU itself; the copy kept here can end that, whoever holds the others.
         kept = screen.dup()
-        opened.descriptor = screen
+        opened.descriptor, opened.screen = screen, kept
 
         def leave() -> None:
             with suppress(OSError):
                 kept.shutdown(socket.SHUT_RDWR)
-            kept.close()
 
         self._lead(opened, leave)
 
@@ -297,12 +175,12 @@ class Consoles:
         return False
 
     def _found(
-        self, opened: Opened, make: Callable[[Callable[[bool], None]], Terminal], resize: Callable[[int, int], None]
+        self, opened: Opened, make: Callable[[Callable[[By], None]], Terminal], resize: Callable[[int, int], None]
     ) -> None:
         """Begin a terminal with its first watcher."""
         holder = opened.viewer.grant.holder
         key = (holder.lab, holder.node, holder.mode)
-        seat = Seat(make(lambda by_machine: self._dissolve(seat, key, by_machine)), [opened], resize)
+        seat = Seat(make(lambda by: self._dissolve(seat, key, by)), [opened], resize)
         watcher = self._watcher(opened)
         seat.terminal.join(watcher)
         with self._lock:
@@ -326,18 +204,39 @@ class Consoles:
         if opened.ending is not None:
             leave()
 
-    def _dissolve(self, seat: Seat, key: tuple[str, str, ConsoleMode], by_machine: bool) -> None:
+    def _dissolve(self, seat: Seat, key: tuple[str, str, ConsoleMode], by: By) -> None:
         """Tell all at a terminal why it has ended."""
         with self._lock:
             self._seats[key] = [other for other in self._seats.get(key, ()) if other is not seat]
             if not self._seats[key]:
                 del self._seats[key]
         lab, node, mode = key
-        ending = Ending.ENDED if by_machine else Ending.LEFT
-        if by_machine and mode is ConsoleMode.TEXT:
-            ending = Ending.TAKEN_OVER if self._doors.is_running(lab, node) else Ending.STOPPED
+        match by:
+            case By.WATCHERS:
+                ending = Ending.LEFT
+            case By.HOST:
+                ending = Ending.AWAY
+            case By.MACHINE:
+                ending = self._why(lab, node, Ending.TAKEN_OVER if mode is ConsoleMode.TEXT else Ending.ENDED)
         for opened in seat.opened:
             opened.end(ending)
+
+    def _why(self, lab: str, node: str, otherwise: Ending) -> Ending:
+        """Return why a machine has ended a console: it is off, libvirt cannot be asked, or what it is otherwise.
+
+        A machine that goes off closes its consoles a moment before libvirt says so.
+        """
+        until = time.monotonic() + OFF_WITHIN
+        try:
+            while self._doors.is_running(lab, node):
+                if time.monotonic() > until:
+                    return otherwise
+                time.sleep(LOOK)
+        except HostNotReady:
+            return Ending.AWAY
+        except LabctlError:  # there is no such lab any more
+            return Ending.STOPPED
+        return Ending.STOPPED
 
     def _tell_people(self, about: Opened) -> tuple[Grant, ...]:
         """Tell all at a machine who else is there; return who else is where `about` is."""

@@ -76,6 +76,13 @@ class Hub:
                     made[one.language] = make(one.language)
                 one.put(made[one.language])
 
+    def publish_to_all(self, event: Event) -> None:
+        """Hand an event to everybody; it names nobody and has no words."""
+        with self._lock:
+            listeners = tuple(self._subscribers)
+        for one in listeners:
+            one.put(event)
+
     def end(self, *, session: str = "", account: str = "") -> None:
         """Tell the listeners of a session, or of an account, that it has ended, and let them go."""
         with self._lock:

@@ -64,8 +64,11 @@ class ConsoleRoom(Protocol):
         """Return a ticket. Raises NotDone."""
         ...
 
-    def serve(self, caller: Caller, request: OpenConsole, connection: socket.socket, still: Callable[[], bool]) -> None:
-        """Answer with the descriptor of a console, and keep it until either side ends it. Raises NotDone before."""
+    def serve(self, caller: Caller, request: OpenConsole, connection: socket.socket, still: Callable[[], bool]) -> str:
+        """Answer with the descriptor of a console, and keep it until either side ends it. Raises NotDone before.
+
+        Return what was wrong with the page where that is why it was ended, "" else.
+        """
         ...
 
     def holders(self, lab: str) -> Mapping[str, Sequence[str]]:
@@ -97,7 +100,7 @@ class Office:
         self.accounts = Accounts(self.records, lambda: read_directory(place.home))
         self.hub = Hub()
         self.library = Library(place)
-        self.watch = Watch(place, self.lab_changed, longest_look)
+        self.watch = Watch(place, self.lab_changed, longest_look, self.host_changed)
         self.runs = Runs(place.home, self.run_changed)
         self.jobs = Jobs(self.records, acts_of(place, pace), self.job_changed)
         self.consoles = consoles
@@ -237,6 +240,11 @@ class Office:
 
                 self.hub.publish(node_event, about.name, about.owner)
         self.hub.publish(lab_event, about.name, about.owner)
+
+    def host_changed(self) -> None:
+        """Tell all listeners that libvirt is away, or there again."""
+        event = Event(kind="host", at=now())
+        self.hub.publish_to_all(event)
 
     def run_changed(self, lab: str) -> None:
         """Tell the listeners that a run of a command line took or gave back a lab, and look at it; ours are told of."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from labctl.errors import Refused
-from labctl.language import _
+from labctl.language import N_, _
 from labctl.worker.accounts import AccountRow, NewSession, SessionRow
 from labctl.worker.answers import Account, Accounts, Done, Health, Messages, Person, Session
 from labctl.worker.describing import describe_message
@@ -23,6 +23,11 @@ from labctl.worker.requests import (
 )
 from labctl.worker.values import Refusal, Role
 from labctl.worker.wire import NotDone
+
+HOST_AWAY = N_(
+    "The machines of this host cannot be reached at the moment: what runs in them goes on, and what is shown here may "
+    "be old."
+)
 
 
 def log_in(office: Office, request: Login) -> Session:
@@ -44,7 +49,7 @@ def describe_person(office: Office, session: SessionRow) -> Person:
         name=account.name, shown=account.shown, role=account.role, classes=tuple(sorted(classes)), csrf=session.csrf,
         language=language,
         must_choose_password=session.must_choose, expires=session.expires,
-        unread=office.records.count_unread(account.name),
+        unread=office.records.count_unread(account.name), trouble=_(HOST_AWAY) if office.watch.trouble else "",
     )  # fmt: skip
 
 

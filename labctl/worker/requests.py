@@ -239,7 +239,7 @@ class ConsoleTicket(Ask[Ticket]):
 class OpenConsole(Ask[ConsoleOpened]):
     """Open the console of a ticket, in the session that it was given to; its connection serves for nothing else.
 
-    What comes on the connection after the answer is said in `labctl.worker.consoles`.
+    What comes on the connection after the answer is said in `labctl.worker.opened`.
     """
 
     kind: Literal["open_console"] = "open_console"

@@ -22,6 +22,7 @@ from labctl.worker.events import Subscriber
 from labctl.worker.gate import Gate
 from labctl.worker.office import Caller, Office
 from labctl.worker.own_lab import OwnLab
+from labctl.worker.records import Line
 from labctl.worker.requests import Ask, AskHealth, Login, OpenConsole, Subscribe
 from labctl.worker.trainer import Trainer
 from labctl.worker.values import Model, Refusal
@@ -202,8 +203,11 @@ class Server:
             session = self.office.accounts.find_session(request.token)
             return session is not None and self.gate.judge(caller, verb, request.lab) is None
 
-        self.office.log(caller, verb, lab=request.lab, detail=f"{request.node} {request.mode}")
-        self.office.consoles.serve(caller, request, connection, still)
+        about = f"{request.node} {request.mode}"
+        self.office.log(caller, verb, lab=request.lab, detail=about)
+        if fault := self.office.consoles.serve(caller, request, connection, still):
+            line = Line(caller.name, verb, request.lab, detail=f"{about} {fault}", address=caller.address, refused=True)
+            self.office.note(line)
 
 
 class Lines:

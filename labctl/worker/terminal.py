@@ -9,9 +9,10 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from enum import Enum, auto
 from typing import Protocol
 
-from labctl.errors import LabctlError
+from labctl.errors import HostNotReady, LabctlError
 
 CHUNK = 16 << 10  # bytes taken from the machine at once
 TYPED = 4 << 10  # bytes of keystrokes taken at once: a socket that takes any takes as many
@@ -19,6 +20,14 @@ HISTORY = 64 << 10  # bytes shown to who comes later
 MOST_PENDING = 256 << 10  # bytes kept for one who reads slowly; the machine waits then …
 PATIENCE = 5.0  # … for so many seconds, after which they are let go: they hold the others up
 LOOK = 0.05  # seconds between two looks at a machine that takes no keystrokes
+
+
+class By(Enum):
+    """Who ended a terminal: those who looked at it have left, the machine, or libvirt, which is away."""
+
+    WATCHERS = auto()
+    MACHINE = auto()
+    HOST = auto()
 
 
 class Stream(Protocol):
@@ -29,7 +38,7 @@ class Stream(Protocol):
         ...
 
     def read(self, size: int) -> bytes:
-        """Return what the machine wrote; b"" at the end."""
+        """Return what the machine wrote; b"" at the end. Raises HostNotReady where that is not the machine's."""
         ...
 
     def takes_input(self) -> bool:
@@ -100,11 +109,11 @@ class Watcher:
 class Terminal:
     """Shares one stream until it ends or the last one leaves, in a thread of its own.
 
-    `ended` is called at the end, with True where the machine ended it. `patience` is for how many seconds one who
+    `ended` is called at the end, with who ended it. `patience` is for how many seconds one who
     does not read may hold the others up.
     """
 
-    def __init__(self, stream: Stream, ended: Callable[[bool], None], patience: float = PATIENCE) -> None:
+    def __init__(self, stream: Stream, ended: Callable[[By], None], patience: float = PATIENCE) -> None:
         self._stream = stream
         self._ended = ended
         self._patience = patience
@@ -150,18 +159,20 @@ class Terminal:
         return history if len(history) < HISTORY else history[history.find(b"\n") + 1 :]
 
     def _share(self) -> None:
-        by_machine = False
+        by = By.WATCHERS
         try:
-            while self._open and not by_machine:
-                by_machine = self._turn()
+            while self._open and by is By.WATCHERS:
+                by = By.MACHINE if self._turn() else By.WATCHERS
+        except HostNotReady:
+            by = By.HOST
         except LabctlError:
-            by_machine = True
+            by = By.MACHINE
         finally:
             with self._lock:
                 self._open = False
                 watchers, self._watchers = self._watchers, []
             self._stream.close()
-            self._ended(by_machine)
+            self._ended(by)
             for watcher in watchers:
                 watcher.close()
             self._wake.close()

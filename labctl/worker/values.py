@@ -79,6 +79,7 @@ class Refusal(StrEnum):
     EXPIRED = "expired"
     TOO_LARGE = "too_large"
     TOO_MANY = "too_many"
+    TOO_SLOW = "too_slow"
     FAILED = "failed"
     HOST_NOT_READY = "host_not_ready"
     NO_WORKER = "no_worker"
@@ -86,6 +87,7 @@ class Refusal(StrEnum):
 
 STATUS = {
     Refusal.MALFORMED: 400, Refusal.LOGIN_NEEDED: 401, Refusal.WRONG_SECRET: 401, Refusal.PASSWORD_TO_CHOOSE: 403,
-    Refusal.FORBIDDEN: 403, Refusal.UNKNOWN: 404, Refusal.NOT_NOW: 409, Refusal.EXPIRED: 410, Refusal.TOO_LARGE: 413,
-    Refusal.TOO_MANY: 429, Refusal.FAILED: 500, Refusal.HOST_NOT_READY: 503, Refusal.NO_WORKER: 503,
+    Refusal.FORBIDDEN: 403, Refusal.UNKNOWN: 404, Refusal.TOO_SLOW: 408, Refusal.NOT_NOW: 409, Refusal.EXPIRED: 410,
+    Refusal.TOO_LARGE: 413, Refusal.TOO_MANY: 429, Refusal.FAILED: 500, Refusal.HOST_NOT_READY: 503,
+    Refusal.NO_WORKER: 503,
 }  # fmt: skip

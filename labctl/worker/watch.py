@@ -23,18 +23,24 @@ from labctl.worker.values import LabState
 RECONCILE = 60.0  # seconds
 SETTLE = 0.1  # seconds in which several events of one lab become one look
 LONGEST_LOOK = 15.0  # seconds after which libvirt counts as hanging
+MIND = 1.0  # seconds between two looks at whether it does
 RETRY = 5.0  # seconds until a machine that did not answer is asked again
 PATIENT = 600.0  # seconds for which that goes on
 SHOWS_IT_RUNS = frozenset({NodeState.READY, NodeState.PAUSED})
 
 
 class Watch:
-    """Knows how all labs are. `changed` is called, from its own thread, with what a lab was and what it is now."""
+    """Knows how all labs are. `changed` is called, from its own thread, with what a lab was and what it is now.
+
+    `troubled` is called, from any thread, when libvirt goes away or hangs, and when it is there again.
+    """
 
     def __init__(
         self, place: Workplace, changed: Callable[[LabStatus | None, LabStatus | None], None],
-        longest_look: float = LONGEST_LOOK,
+        longest_look: float = LONGEST_LOOK, troubled: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
+        self._troubled = troubled
+        self._told_trouble = False
         self._place = place
         self._longest_look = longest_look
         self._changed = changed
@@ -50,14 +56,17 @@ class Watch:
         self.troubles = 0  # how many looks libvirt did not answer
         self._looked_at = -RECONCILE
         self.looked = threading.Event()  # once everything was seen for the first time
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     def start(self) -> None:
         """Begin to watch."""
         self._thread.start()
+        threading.Thread(target=self._mind, name="watch-mind", daemon=True).start()
 
     def stop(self) -> None:
         """End; a look that hangs in libvirt is left behind."""
+        self._ended.set()
         with self._bell:
             self._stopping = True
             self._bell.notify_all()
@@ -71,6 +80,9 @@ class Watch:
             else:
                 self._everything = True
             self._bell.notify_all()
+        if change.what == "lost":
+            self._trouble = _("libvirt went away; what is shown may be old")
+            self._tell_trouble()
 
     def look_at(self, *labs: str) -> None:
         """Ask for a fresh look at labs; at everything where none is named."""
@@ -149,6 +161,21 @@ class Watch:
             self._trouble = ""
         finally:
             self._looking_since = None
+            self._tell_trouble()
+
+    def _mind(self) -> None:
+        """Notice a look that hangs, which its own thread cannot."""
+        while not self._ended.wait(MIND):
+            self._tell_trouble()
+
+    def _tell_trouble(self) -> None:
+        """Tell where there is trouble now and was none, or the other way round."""
+        with self._bell:
+            troubled = bool(self.trouble)
+            if troubled is self._told_trouble:
+                return
+            self._told_trouble = troubled
+        self._troubled()
 
     def _glance(self, domains: set[str]) -> set[str]:
         """Note at once what libvirt alone tells of these machines, and return their labs; guests are asked later."""

@@ -78,6 +78,7 @@ def hall(shared_hall: Hall) -> Hall:
     shared_hall.typed_in.write_bytes(b"")
     shared_hall.machine.forget()
     shared_hall.machine.held, shared_hall.machine.running = False, True
+    shared_hall.machine.reachable = True
     return shared_hall
 
 
@@ -334,11 +335,24 @@ def test_a_right_that_ends_is_said_and_the_last_picture_stays(people: Visits, ha
     assert alice.seen.complaints == []
 
 
-def test_a_machine_that_stops_is_said(people: Visits, hall: Hall) -> None:
+def test_a_machine_that_goes_off_is_said(people: Visits, hall: Hall) -> None:
     page = enter(people("alice"), "text")
-    hall.machine.running = False
+    hall.machine.go_off()
+    says(page, "La machine est éteinte. La page du labo permet de la rallumer.")
+    expect(page.locator("#connect")).to_be_visible()
+
+
+def test_a_libvirt_that_goes_away_is_said_and_the_console_comes_back_by_itself(people: Visits, hall: Hall) -> None:
+    # F-10
+    page = enter(people("alice"), "text")
+    hall.machine.reachable = False
+    hall.machine.streams[-1].libvirt = False
     hall.machine.streams[-1].stop()
-    says(page, "La machine s'est arrêtée.")
+    says(page, re.compile("ne peuvent pas être jointes.* Nouvel essai…"))
+    expect(page.locator("#connect")).to_be_hidden()
+    hall.machine.streams[-1].libvirt = hall.machine.reachable = True
+    says(page, "Connecté.")
+    expect(page.locator(".xterm-rows")).to_contain_text(PROMPT.strip())
 
 
 def test_a_ticket_that_has_expired_is_said(people: Visits) -> None:

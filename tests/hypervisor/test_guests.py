@@ -16,6 +16,7 @@ from labctl.errors import Busy, DeadlineMissed, HostNotReady, LabctlError, Refus
 from labctl.hypervisor.console import Console
 from labctl.hypervisor.door import Hypervisor
 from labctl.hypervisor.events import Change
+from labctl.hypervisor.failure import Lost
 from labctl.plan.observed import DomainState, SeenDomain
 from tests.hypervisor.boot_sector import disk_xml, write_echo_disk, write_greedy_disk
 from tests.hypervisor.daemon import PrivateDaemon, running_daemon
@@ -157,6 +158,24 @@ def test_the_console_speaks_both_ways_and_can_be_taken_over(daemon: PrivateDaemo
     with door.open_console(NAME, LAB) as third:
         door.destroy_domain(NAME, LAB)
         assert third.read() == b""
+
+
+def test_a_console_tells_a_daemon_that_was_killed_from_a_guest_that_ended(
+    daemon: PrivateDaemon, door: Hypervisor
+) -> None:  # F-10
+    make_guest(door, disk_xml(write_echo_disk(daemon.folder / "echo.raw")))
+    door.start_domain(NAME, LAB)
+    with door.open_console(NAME, LAB) as console:
+        daemon.send(signal.SIGKILL)
+        with pytest.raises(Lost):
+            console.read()
+        with pytest.raises(Lost):
+            console.write(b"nobody hears this")
+        daemon.start()
+    assert seen(door).state is DomainState.RUNNING
+    with door.open_console(NAME, LAB) as again:
+        again.write(b"encore")
+        assert read_until(again, b"encore")
 
 
 def test_a_foreign_guest_of_that_name_keeps_running(daemon: PrivateDaemon, door: Hypervisor) -> None:  # F-25

@@ -80,6 +80,7 @@ class FakeWorker:
     state: LabState = LabState.READY
     job: a.JobLine | None = None
     unread: int = 0
+    trouble: str = ""
     hints: int = 0
     names: dict[str, str] = field(default_factory=dict)
     must_choose: bool = False
@@ -131,7 +132,7 @@ class FakeWorker:
         shown = self.names.get(name, "Mme Durand" if name == "durand" else f"Élève {name[1:]}")
         return a.Person(
             name=name, shown=shown, role=roles.get(name, Role.STUDENT), classes=(CLASS,), csrf=f"csrf-{name}",
-            must_choose_password=self.must_choose, unread=self.unread,
+            must_choose_password=self.must_choose, unread=self.unread, trouble=self.trouble,
         )  # fmt: skip
 
     def login(self, request: r.Login) -> a.Session:

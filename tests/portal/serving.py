@@ -18,7 +18,7 @@ from websockets.typing import Origin, Subprotocol
 from labctl.portal import consoles
 from labctl.portal.app import create_app
 from labctl.portal.relay import Silence
-from labctl.portal.server import Server, make_config
+from labctl.portal.server import ASKED_WITHIN, Server, make_config
 from labctl.portal.settings import Settings
 from labctl.worker.certificate import Certificate
 from labctl.worker.client import Client, Worker
@@ -32,10 +32,13 @@ SECONDS = 60.0  # at most: on a busy host a console takes its time to open
 
 
 @contextmanager
-def serving(worker: Worker, certificate: Certificate | None = None, *, silence: Silence | None = None) -> Iterator[str]:
+def serving(
+    worker: Worker, certificate: Certificate | None = None, *, silence: Silence | None = None,
+    patience: float = ASKED_WITHIN,
+) -> Iterator[str]:  # fmt: skip
     """Serve the portal of a worker at the address that is given, by https where there is a certificate.
 
-    `silence` is when a page counts as gone.
+    `silence` is when a page counts as gone, `patience` for how many seconds the head of a request is waited for.
     """
     own = {}
     if certificate:
@@ -43,7 +46,7 @@ def serving(worker: Worker, certificate: Certificate | None = None, *, silence: 
     scheme, host = ("https", "localhost") if certificate else ("http", "127.0.0.1")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         app = create_app(worker, Settings(secure=bool(certificate)), consoles.routes(silence))
-        server = Server(make_config(app, own))
+        server = Server(make_config(app, own, patience))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
         thread.start()
         try:

@@ -1,5 +1,6 @@
 """Consoles through the whole portal: a browser's websocket, the web process, the worker, a machine, every refusal."""
 
+import logging
 import socket
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from tests.portal.serving import NODE, Browser, Portal, open_portal, serving
 from tests.worker.machines import HEIGHT, KEY, WIDTH
 from tests.worker.offices import ALICE, BOB, wait_for
 
+AWAY = "The machines of this host cannot be reached at the moment; what runs in them goes on."
 HELLO = b"RFB 003.008\n\1"
 ASK_ALL = b"\3\0" + bytes(4) + WIDTH.to_bytes(2, "big") + HEIGHT.to_bytes(2, "big")
 A_DOWN = bytes([KEY, 1, 0, 0]) + (97).to_bytes(4, "big")
@@ -163,26 +165,100 @@ def test_the_worker_goes_and_the_page_may_try_again(tmp_path: Path, mode: Consol
             assert alice.ask_ticket(mode).status_code == 503
 
 
-def test_a_machine_goes_and_the_page_is_told(portal: Portal, alice: Browser) -> None:
-    with alice.connect("graphics") as way:
+@pytest.mark.parametrize("mode", ["graphics", "text"])
+def test_a_machine_goes_and_the_page_is_told(portal: Portal, alice: Browser, mode: str) -> None:
+    with alice.connect(mode) as way:
         alice.notice(way, "open")
-        portal.machines.screens[-1].stop()
-        assert alice.notice(way, "end") == {"end": "ended", "said": "The machine has closed this console."}
+        portal.machines.go_off()
+        said = "The machine is off. The page of the lab can switch it on again."
+        assert alice.notice(way, "end") == {"end": "stopped", "said": said}
+    portal.machines.running = True
 
 
-def test_a_page_that_says_nothing_any_more_is_let_go(portal: Portal) -> None:  # F-36
+def test_a_libvirt_that_goes_away_is_told_and_the_page_may_try_again(portal: Portal, alice: Browser) -> None:  # F-10
+    with alice.connect("text") as way:
+        alice.sees(way, b"#")
+        portal.machines.streams[-1].libvirt = False
+        portal.machines.streams[-1].stop()
+        said = alice.notice(way, "refused")
+        assert (said["away"], said["refused"]) == (True, AWAY)
+
+
+def refusals(portal: Portal) -> list[tuple[str, str, str, str, str]]:
+    lines = portal.desk.office.records.lines()
+    return [(one.who, one.what, one.lab, one.detail, one.address) for one in lines if one.refused]
+
+
+def test_a_page_that_says_nothing_any_more_is_let_go_and_logged(portal: Portal) -> None:  # F-36
+    before = len(refusals(portal))
     with serving(Client(portal.desk.client.path), silence=Silence(longest=0.5, pulse=0.1)) as address:
         alice = replace(portal.browser("alice"), address=address)
         with alice.connect("text") as way:
             alice.sees(way, b"#")
             assert alice.notice(way, "ping")
             wait_for(lambda: viewers(portal) == 0)
+            wait_for(lambda: len(refusals(portal)) > before)
+            assert refusals(portal)[0] == ("alice", "console", ALICE, f"{NODE} text gone", "127.0.0.1")
+    assert len(refusals(portal)) == before + 1
+
+
+@pytest.mark.parametrize("head", ["GET /labs HTTP/1.1\r\nHost: ", "GET /labs HTTP/1.1\r\nUpgrade: webs"])
+def test_a_head_that_never_ends_is_answered_let_go_and_logged(
+    portal: Portal, caplog: pytest.LogCaptureFixture, head: str
+) -> None:  # F-36
+    with (
+        caplog.at_level(logging.WARNING, "labctl.portal"),
+        serving(Client(portal.desk.client.path), patience=0.5) as address,
+        connect(address) as half, connect(address) as silent,
+    ):  # fmt: skip
+        half.sendall(head.encode())
+        answer = read_all(half)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert "La demande n'est pas arrivée à temps" in answer.decode()
+        assert read_all(silent) == b"", "a browser that has nothing to ask yet gets no words"
+    assert [record.getMessage() for record in caplog.records] == ["refused: 1, the last one too_slow, from 127.0.0.1"]
+
+
+def test_a_second_request_has_its_time_too(portal: Portal, caplog: pytest.LogCaptureFixture) -> None:
+    """A connection that is kept alive, waits for longer than a head may take, asks, and then does not end its head."""
+    with (
+        caplog.at_level(logging.WARNING, "labctl.portal"),
+        serving(Client(portal.desk.client.path), patience=1.0) as address, connect(address) as way,
+    ):  # fmt: skip
+        whole = b"GET /static/icon.svg HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        for _turn in range(2):
+            way.sendall(whole)
+            assert b"</svg>" in read_until(way, b"</svg>")
+            time.sleep(1.5)
+        way.sendall(whole[:30])
+        assert b" 408 " in read_all(way)
+    assert len(caplog.records) == 1
+
+
+def connect(address: str) -> socket.socket:
+    where = urlsplit(address)
+    return socket.create_connection((where.hostname or "", where.port or 0), timeout=30)
+
+
+def read_until(way: socket.socket, wanted: bytes) -> bytes:
+    found = b""
+    while wanted not in found:
+        chunk = way.recv(1 << 16)
+        assert chunk, found
+        found += chunk
+    return found
+
+
+def read_all(way: socket.socket) -> bytes:
+    found = b""
+    while chunk := way.recv(1 << 16):
+        found += chunk
+    return found
 
 
 def test_a_half_open_websocket_holds_nothing(portal: Portal, alice: Browser) -> None:  # F-36
     """A handshake that never ends, and a page whose cable is pulled while the machine shows a lot."""
-    where = urlsplit(alice.address)
-    with socket.create_connection((where.hostname or "", where.port or 0)) as idle:
+    with connect(alice.address) as idle:
         idle.sendall(b"GET /labs HTTP/1.1\r\n")
         with alice.connect("ssh") as way:
             way.send(b"yes\n")
@@ -192,11 +268,13 @@ def test_a_half_open_websocket_holds_nothing(portal: Portal, alice: Browser) -> 
 
 
 @pytest.mark.parametrize("sent", ["{", '{"columns": 9999999, "rows": 1}', '{"who": 1}', "[]", "\0"])
-def test_nonsense_ends_the_console(alice: Browser, sent: str) -> None:
+def test_nonsense_ends_the_console_and_is_logged(portal: Portal, alice: Browser, sent: str) -> None:
     with alice.connect("text") as way:
         alice.notice(way, "open")
         way.send(sent)
         assert alice.notice(way, "end")["end"] == "nonsense"
+    wait_for(lambda: refusals(portal)[0][3] == f"{NODE} text nonsense")
+    wait_for(lambda: viewers(portal) == 0)
 
 
 def test_no_message_is_larger_than_it_may_be(portal: Portal, alice: Browser) -> None:

@@ -170,6 +170,37 @@ def test_a_reset_keeps_a_checkpoint_first_unless_it_is_said_otherwise(browser: B
     assert all(one.token == "e01-secret" and one.address for one in resets)
 
 
+def test_a_second_reset_proposes_another_name_for_what_is_kept(browser: Browser, worker: FakeWorker) -> None:
+    client = browser("e01")
+    worker.checkpoints = ["before-reset", "before-reset-2"]
+    assert 'value="before-reset-3"' in client.get("/labs/dmz-e01/reset").text
+    worker.checkpoints = ["etape-3"]
+    assert 'value="before-reset"' in client.get("/labs/dmz-e01/reset").text
+
+
+def test_a_machine_that_is_off_can_be_switched_on(browser: Browser, worker: FakeWorker) -> None:
+    client = browser("e01")
+    assert 'id="wake"' not in client.get("/labs/dmz-e01").text
+    worker.state = LabState.PARTLY
+    assert "Switch on what is off" in client.get("/labs/dmz-e01").text
+    worker.verbs = {"wake": "not now"}
+    assert 'id="wake"' not in client.get("/labs/dmz-e01").text
+
+
+@pytest.mark.parametrize(("name", "paths"), [("e01", STUDENT_PAGES), ("durand", TRAINER_PAGES)])
+def test_a_libvirt_that_is_away_is_told_once_on_every_page(
+    browser: Browser, worker: FakeWorker, name: str, paths: list[str]
+) -> None:  # F-11
+    """Where a page refreshes by itself, what is said is in the part that does, and so goes away."""
+    worker.trouble = "the machines cannot be reached"
+    for path in paths:
+        page = browser(name).get(path).text
+        assert page.count(f'<div class="note bad"><p>{worker.trouble}') == 1, path
+        live = page.find('id="live"')
+        assert live < page.find(worker.trouble), path
+        assert (live > 0) is ("data-summary" in page), path
+
+
 def test_a_hint_sent_twice_takes_one(browser: Browser, worker: FakeWorker) -> None:
     client = browser("e01")
     for _again in range(2):

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.homes import TEST_HOME
+from tests.vm.libvirtd import PID_FILE
 
 pytest.register_assert_rewrite("tests.vm.trials", "tests.vm.shipped")
 
@@ -63,6 +64,16 @@ def labctl() -> Installation:
     found = Installation(environment)
     found.run("down", "--all", "--yes")
     return found
+
+
+@pytest.fixture
+def daemon() -> int:
+    """Return the process of the system's libvirt, where nothing but tests depends on it."""
+    others = [name for name in virsh("list", "--name").split() if not name.startswith(PREFIX)]
+    if others and not os.environ.get("LABCTL_TEST_DISTURB"):
+        pytest.skip(f"libvirt is not disturbed while machines of somebody else run: {', '.join(others)}")
+    virsh("uri")  # a daemon that starts on demand is there now
+    return int(PID_FILE.read_text())
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import pytest
 
 from tests.homes import TEST_HOME
 from tests.vm.conftest import PREFIX, Installation, virsh
+from tests.vm.libvirtd import kill_daemon, start_daemon, wait_for_daemon
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(1800)]
 
@@ -30,15 +30,6 @@ def _lab(labctl: Installation) -> Iterator[None]:
     assert f"{PREFIX}{LAB}" not in virsh("list", "--all", "--name"), "machines were left behind"
 
 
-@pytest.fixture
-def daemon() -> int:
-    """Return the process of the system's libvirt, where nothing but tests depends on it."""
-    if others := [name for name in virsh("list", "--name").split() if not name.startswith(PREFIX)]:
-        pytest.skip(f"libvirt is not disturbed while machines of somebody else run: {', '.join(others)}")
-    virsh("uri")  # a daemon that starts on demand is there now
-    return int(Path("/run/libvirtd.pid").read_text())
-
-
 def pid_of(node: str) -> int:
     return int(Path(f"/run/libvirt/qemu/{PREFIX}{LAB}.{node}.pid").read_text())
 
@@ -46,27 +37,6 @@ def pid_of(node: str) -> int:
 def node_states(labctl: Installation) -> dict[str, str]:
     (found,) = labctl.json("status", LAB)["labs"]
     return {node["name"]: node["state"] for node in found["nodes"]}
-
-
-def wait_for_daemon() -> None:
-    until = time.monotonic() + 60
-    while subprocess.run(["virsh", "-c", "qemu:///system", "uri"], capture_output=True, check=False).returncode:
-        assert time.monotonic() < until, "libvirt did not come back"
-        time.sleep(0.5)
-
-
-def kill_daemon(pid: int) -> None:
-    """Kill libvirt, and start it again as ./bootstrap does."""
-    os.kill(pid, signal.SIGKILL)
-    while Path(f"/proc/{pid}/exe").exists():
-        time.sleep(0.02)
-    time.sleep(2)  # the run meets a host without libvirt
-    if Path("/run/systemd/system").is_dir():
-        subprocess.run(["systemctl", "start", "libvirtd"], check=True)
-    else:
-        with Path("/dev/null").open("r+b") as null:
-            subprocess.run(["libvirtd", "--daemon"], stdin=null, stdout=null, stderr=null, check=True)
-    wait_for_daemon()
 
 
 def test_a_killed_qemu_is_shown_as_crashed_and_up_starts_it_again(labctl: Installation) -> None:  # F-13
@@ -92,6 +62,8 @@ def test_libvirt_killed_during_a_reset(labctl: Installation, daemon: int, moment
         assert time.monotonic() < until
         time.sleep(0.002)
     kill_daemon(daemon)
+    time.sleep(2)  # the run meets a host without libvirt
+    start_daemon()
     said, _nothing = run.communicate(timeout=900)
     assert "Traceback" not in said
     if run.returncode:

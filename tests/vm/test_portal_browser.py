@@ -5,26 +5,20 @@ The pictures are kept in `LABCTL_TEST_PICTURES`, or in the folder of the test, f
 
 import os
 import re
-import signal
-import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from pypdf import PdfReader
 
-from labctl.worker.accounts import Accounts
-from labctl.worker.records import Records
-from labctl.worker.values import Role
 from tests.browser.conftest import Visitor, Visits, open_chromium
 from tests.browser.keyboards import Azerty
-from tests.homes import TEST_HOME
 from tests.vm.conftest import LAB, Installation
+from tests.vm.libvirtd import kill_daemon, start_daemon
+from tests.vm.portals import PROCESSES, TRAINER, Portal, begin_sessions, forget_people, open_portal
 
 pytestmark = [
     pytest.mark.vm, pytest.mark.labs, pytest.mark.browser, pytest.mark.usefixtures("lab"), pytest.mark.timeout(1800),
@@ -43,27 +37,6 @@ LISTEN = """
 systemctl stop '*getty@{terminal}.service'; stty -F /dev/{terminal} sane iutf8; rm -f /root/typed
 setsid sh -c 'head -n1 </dev/{terminal} >/root/typed.part; mv /root/typed.part /root/typed' </dev/null >/dev/null 2>&1 &
 """
-PROCESSES = {"worker": "labctl.worker.main", "web": "labctl.portal.server"}
-
-
-@dataclass
-class Portal:
-    """`labctl portal` as a trainer started it."""
-
-    address: str
-    process: "subprocess.Popen[str]"
-    tokens: dict[str, str]
-    codes: dict[str, str]
-
-    def token(self, name: str) -> str:
-        return self.tokens[name]
-
-    def part(self, name: str) -> psutil.Process:
-        """Return one of its two processes."""
-        for child in psutil.Process(self.process.pid).children():
-            if PROCESSES[name] in child.cmdline():
-                return child
-        raise LookupError(name)
 
 
 def wait_for(look: Any, seconds: float = PATIENCE) -> Any:
@@ -79,31 +52,14 @@ def wait_for(look: Any, seconds: float = PATIENCE) -> Any:
 def portal(labctl: Installation, lab: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     assert lab.returncode == 0, lab.stderr
     folder = tmp_path_factory.mktemp("class")
-    (TEST_HOME / "portal.sqlite3").unlink(missing_ok=True)
+    forget_people()
     roster, sheet = folder / f"{CLASS}.csv", folder / "comptes.pdf"
     roster.write_text(f"id;name;group\n{OWNER};Léa Martin;A\n", encoding="utf-8")
     done = labctl.run("portal", "accounts", "--class", str(roster), "--sheet", str(sheet))
     assert done.returncode == 0, done.stderr
     (code,) = CODE.findall("\n".join(page.extract_text() for page in PdfReader(sheet).pages))
-    accounts = Accounts(Records(TEST_HOME))
-    accounts.set_account("durand", "Mme Durand", Role.TRAINER, (CLASS,))
-    row = accounts.find("durand")
-    assert row
-    token = accounts.begin_session(row, "", must_choose=False).token
-    process = labctl.start("portal", "--host", "127.0.0.1", "--port", "0")
-    assert process.stdout
-    said = ""
-    while not (found := re.search(r"https://\S+:(\d+)/", said)):
-        line = process.stdout.readline()
-        assert line, said
-        said += line
-    found_portal = Portal(f"https://localhost:{found[1]}", process, {"durand": token}, {OWNER: code})
-    try:
-        yield found_portal
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
-    assert process.returncode == 0
+    with open_portal(labctl, begin_sessions(class_name=CLASS), codes={OWNER: code}) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -265,7 +221,7 @@ def test_a_shell_by_ssh(people: Visits, portal: Portal, pictures: Path) -> None:
 
 def test_a_trainer_watches_and_takes_part(people: Visits, portal: Portal, labctl: Installation, pictures: Path) -> None:
     page = enter(student(people, portal), "ssh")
-    trainer = people("durand")
+    trainer = people(TRAINER)
     board = trainer.open(f"/classes/{CLASS}")
     board.click(f"a[href*='/machines/{NODE}/console']")
     watching = trainer.page
@@ -309,8 +265,8 @@ def test_a_reset_by_the_page_cuts_the_console_and_says_so(people: Visits, portal
     other.goto(f"{portal.address}/labs/{LAB}/reset?node={NODE}")
     other.uncheck("#keep")
     other.click("form[action$='/reset'] button.danger")
-    says(page, re.compile("Cette console a été fermée|La machine s'est arrêtée"))
-    expect(other.locator("#jobs")).to_contain_text("remise à zéro")
+    says(page, re.compile("Cette console a été fermée|La machine est éteinte"))
+    expect(other.locator("#jobs")).to_contain_text("réinitialisation")
     wait_for(lambda: labctl.on(NODE, "test", "-e", "/root/mine").returncode == 1, 600)
     other.reload()
     ready(other)
@@ -336,3 +292,56 @@ def test_a_process_that_is_killed_is_told_and_the_page_comes_back(
     expect(lab.locator("#live-state")).to_have_text("Cette page s'actualise d'elle-même.", timeout=SLOWLY)
     lab.reload()
     ready(lab)
+
+
+def test_a_libvirt_that_is_killed_is_told_and_the_pages_come_back(
+    people: Visits, portal: Portal, labctl: Installation, daemon: int, pictures: Path
+) -> None:  # F-10 F-11
+    """The machines run on: the screen does not even notice. What needs libvirt says so, and is there again after it."""
+    person = student(people, portal)
+    screen = enter(person, "graphics")
+    wait_for(lambda: colours(screen) > 1)
+    page, lab = person.context.new_page(), person.context.new_page()
+    page.goto(f"{portal.address}/labs/{LAB}/machines/{NODE}/console?mode=text")
+    says(page, "Connecté.")
+    lab.goto(f"{portal.address}/labs/{LAB}")
+    ready(lab)
+    note = lab.locator("#live .note.bad", has_text="ne peuvent pas être jointes")
+    expect(note).to_have_count(0)
+    boot = labctl.on(NODE, "cat", "/proc/sys/kernel/random/boot_id").stdout
+    kill_daemon(daemon)
+    try:
+        expect(note).to_be_visible(timeout=60_000)
+        says(page, re.compile("ne peuvent pas être jointes.*Nouvel essai"))
+        lab.screenshot(path=pictures / "real-without-libvirt.png")
+        assert person.violations() == []
+        says(screen, "Connecté.")
+    finally:
+        start_daemon()
+    expect(note).to_have_count(0, timeout=SLOWLY)
+    ready(lab)
+    says(page, "Connecté.")
+    page.keyboard.press("Enter")
+    expect(page.locator(".xterm-rows")).to_contain_text(PROMPT, timeout=SLOWLY)
+    says(screen, "Connecté.")
+    assert labctl.on(NODE, "cat", "/proc/sys/kernel/random/boot_id").stdout == boot
+
+
+def test_a_guest_that_is_switched_off_is_said_to_be_off_and_can_be_switched_on_again(
+    people: Visits, portal: Portal, labctl: Installation
+) -> None:
+    person = student(people, portal)
+    screen = enter(person, "graphics")
+    page = person.context.new_page()
+    page.goto(f"{portal.address}/labs/{LAB}/machines/{NODE}/console?mode=text")
+    says(page, "Connecté.")
+    labctl.on(NODE, "systemctl", "poweroff")
+    for one in (screen, page):
+        says(one, re.compile("^La machine est éteinte"))
+    page.click("#connect")
+    says(page, re.compile("éteinte"))
+    lab = person.open(f"/labs/{LAB}")
+    expect(lab.locator(f"#machine-{NODE}")).to_contain_text("à l'arrêt", timeout=SLOWLY)
+    lab.click("#wake")
+    ready(lab)
+    says(enter(person, "text"), "Connecté.")

@@ -12,7 +12,8 @@ import pytest
 
 from labctl.errors import LabctlError
 from labctl.worker.answers import ConsoleOpened
-from labctl.worker.consoles import MOST_OF_ONE, Consoles, Opened
+from labctl.worker.consoles import MOST_OF_ONE, Consoles
+from labctl.worker.opened import Opened
 from labctl.worker.terminal import PATIENCE
 from labctl.worker.tickets import Grant, Holder
 from labctl.worker.values import ConsoleMode, Refusal
@@ -195,6 +196,43 @@ def test_a_machine_that_stops_says_so(school: School) -> None:
     school.machines.running = False
     school.machines.streams[0].stop()
     assert page.told("end")["why"] == "stopped"
+
+
+@pytest.mark.parametrize("view_only", [False, True])
+@pytest.mark.parametrize("mode", [ConsoleMode.GRAPHICS, ConsoleMode.TEXT])
+def test_a_machine_that_goes_off_says_so_whatever_is_known_first(
+    school: School, mode: ConsoleMode, view_only: bool
+) -> None:
+    page = school.open("ada", mode, view_only=view_only)
+    school.machines.go_off()
+    assert page.told("end")["why"] == "stopped"
+    assert page.ended()
+
+
+@pytest.mark.parametrize("view_only", [False, True])
+def test_a_screen_that_a_running_machine_closes_is_no_machine_that_is_off(school: School, view_only: bool) -> None:
+    page = school.open("ada", ConsoleMode.GRAPHICS, view_only=view_only)
+    school.machines.screens[0].stop()
+    assert page.told("end")["why"] == "ended"
+
+
+def test_a_libvirt_that_goes_away_is_neither_taken_over_nor_off(school: School) -> None:  # F-10
+    page = school.open("ada")
+    school.machines.streams[0].libvirt = False
+    school.machines.streams[0].stop()
+    assert page.told("end")["why"] == "away"
+    school.machines.reachable = False
+    page = school.open("ada", ConsoleMode.GRAPHICS)
+    school.machines.screens[0].stop()
+    assert page.told("end")["why"] == "away"
+
+
+@pytest.mark.parametrize("why", ["gone", "slow", "stuck", "nonsense"])
+def test_the_web_process_says_what_was_wrong_with_a_page(school: School, why: str) -> None:
+    page = school.open("ada")
+    page.control.sendall(json.dumps({"why": why}).encode() + b"\n")
+    assert page.told("end")["why"] == why
+    assert page.ended()
 
 
 @pytest.mark.parametrize("mode", ConsoleMode)

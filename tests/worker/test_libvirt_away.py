@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from labctl.plan.names import home_mark
 from labctl.worker.client import BlockingClient
 from labctl.worker.main import hear
 from labctl.worker.office import Office
-from labctl.worker.requests import AskHealth, AskMyLabs, Whoami
+from labctl.worker.requests import AskHealth, AskMyLabs, Subscribe, Whoami
 from labctl.worker.serve import Server
+from labctl.worker.wire import NotDone
 from tests.hypervisor.daemon import PrivateDaemon, running_daemon
 from tests.hypervisor.descriptions import domain_xml, make_tag
 from tests.worker.offices import enrol, pace, wait_for
@@ -74,13 +76,30 @@ def pages_answer(client: tuple[BlockingClient, str]) -> None:
     assert time.monotonic() - start < 2
 
 
-def test_a_killed_libvirtd(daemon: PrivateDaemon, office: Office, client: tuple[BlockingClient, str]) -> None:  # F-10
+def test_a_killed_libvirtd_is_told_on_open_pages_at_once(
+    daemon: PrivateDaemon, office: Office, client: tuple[BlockingClient, str]
+) -> None:  # F-10
+    asking, token = client
+    told: list[str] = []
+
+    def listen() -> None:
+        with suppress(NotDone):  # the worker ends first
+            told.extend(asking.ask(Whoami(token=token)).trouble for event in asking.listen(Subscribe(token=token))
+                        if event.kind == "host")  # fmt: skip
+
+    threading.Thread(target=listen, daemon=True).start()
+    wait_for(lambda: office.hub.count() == 1)
+    assert asking.ask(Whoami(token=token)).trouble == ""
     daemon.send(signal.SIGKILL)
-    office.watch.look_at()
-    wait_for(lambda: not client[0].ask(AskHealth()).libvirt)
+    start = time.monotonic()
+    wait_for(lambda: told)
+    assert time.monotonic() - start < 5
+    assert told[0].startswith("Les machines de cet hôte ne peuvent pas être jointes")
+    assert not asking.ask(AskHealth()).libvirt
     pages_answer(client)
     daemon.start()
-    wait_for(lambda: client[0].ask(AskHealth()).libvirt)
+    wait_for(lambda: asking.ask(AskHealth()).libvirt)
+    wait_for(lambda: told[1:] == [""])
     with Hypervisor(daemon.uri) as beside:
         define(beside, office.place.home, "mail")
         wait_for(lambda: nodes_of(office) == 2)

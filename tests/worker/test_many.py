@@ -128,6 +128,7 @@ def test_a_libvirt_that_hangs_leaves_pages_and_says_so(tmp_path: Path) -> None: 
         office.watch.look_at()
         wait_for(lambda: not client.ask(AskHealth()).libvirt)
         assert "has not answered" in client.ask(AskHealth(language="en")).said
+        assert "cannot be reached" in client.ask(Whoami(token=token, language="en")).trouble
         start = time.monotonic()
         assert client.ask(Whoami(token=token)).role is Role.STUDENT
         assert client.ask(AskMyLabs(token=token)).labs[0].lab == ALICE

@@ -1,14 +1,10 @@
 """The whole matrix again, through the worker's socket: what each person gets for each verb in each state of a lab."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from labctl.lab.lock import hold_lab
-from labctl.plan.observed import DomainState
 from labctl.worker.authority import RULES, About, Relation, decide
 from labctl.worker.requests import (
     Act,
@@ -40,24 +36,10 @@ from labctl.worker.requests import (
     Wake,
 )
 from labctl.worker.values import ConsoleMode, LabState, Refusal, Role
-from labctl.worker.watch import state_of
 from labctl.worker.wire import NotDone
-from tests.lab.doubles import World, make_place
-from tests.worker.offices import ALICE, CLASS, Desk, make_labs, open_desk, wait_for
+from tests.worker.offices import ALICE, CLASS, Desk
+from tests.worker.still import PEOPLE, lab_in, open_still_desk
 
-PEOPLE = {
-    "alice": (Role.STUDENT, Relation.OWN), "bob": (Role.STUDENT, Relation.OTHER),
-    "durand": (Role.TRAINER, Relation.CLASS), "petit": (Role.TRAINER, Relation.OTHER),
-    "garde": (Role.PROCTOR, Relation.CLASS), "chef": (Role.ADMIN, Relation.OTHER),
-}  # fmt: skip
-MACHINES = {
-    LabState.READY: (DomainState.RUNNING, DomainState.RUNNING),
-    LabState.WORKING: (DomainState.RUNNING, DomainState.RUNNING),
-    LabState.PARTLY: (DomainState.RUNNING, DomainState.STOPPED),
-    LabState.STOPPED: (DomainState.STOPPED, DomainState.STOPPED),
-    LabState.FAILED: (DomainState.CRASHED, DomainState.CRASHED),
-    LabState.SUSPENDED: (DomainState.PAUSED, DomainState.PAUSED),
-}
 AUTHORITY = {Refusal.FORBIDDEN, Refusal.NOT_NOW}
 
 
@@ -93,17 +75,7 @@ def class_requests(token: str) -> dict[str, Ask[Any]]:
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """A worker that stores what it accepts and does nothing of it: the state of the lab stays what it was set to."""
-    home, world = tmp_path_factory.mktemp("home"), World()
-    make_labs(make_place(home, world), "alice")
-    with open_desk(home, world) as found:
-        found.server.gate.acts.burst = 100_000.0
-        found.office.jobs.stop(0)
-        found.office.place.store.save_outcomes(ALICE, [("reach", "passed", {})], whole=True)  # there is what to report
-        found.office.accounts.set_account("petit", "Petit", Role.TRAINER, ("other",))
-        row = found.office.accounts.find("petit")
-        assert row
-        found.tokens["petit"] = found.office.accounts.begin_session(row, "", must_choose=False).token
+    with open_still_desk(tmp_path_factory.mktemp("home")) as found:
         yield found
 
 
@@ -118,16 +90,7 @@ def outcome(desk: Desk, request: Ask[Any]) -> Refusal | None:
 
 @pytest.mark.parametrize("state", LabState)
 def test_every_verb_about_a_lab_for_everybody_in_each_state(desk: Desk, state: LabState) -> None:
-    lab = "small-zoe" if state is LabState.ABSENT else ALICE
-    with ExitStack() as held:
-        if state is LabState.WORKING:
-            held.enter_context(hold_lab(desk.office.place.home, ALICE, "up"))
-        if state in MACHINES:
-            for member, machine in zip(("server", "desk"), MACHINES[state], strict=True):
-                name = f"{ALICE}.{member}"
-                desk.world.domains[name] = replace(desk.world.domains[name], state=machine)
-            desk.office.watch.look_at(ALICE)
-            wait_for(lambda: state_of(desk.office.watch.find(ALICE)) is state)
+    with lab_in(desk, state) as lab:
         wrong: list[tuple[str, str, Refusal | None]] = []
         for name, (role, relation) in PEOPLE.items():
             for verb, request in lab_requests(desk.tokens[name], lab).items():
@@ -142,7 +105,9 @@ def test_every_verb_about_a_lab_for_everybody_in_each_state(desk: Desk, state: L
                 elif got is Refusal.FORBIDDEN or (got is Refusal.NOT_NOW and verb != "checkpoint_save"):
                     wrong.append((name, verb, got))
         assert wrong == []
-    assert lab_requests("", lab).keys() | {"down"} == {verb for verb, rule in RULES.items() if rule.about is About.LAB}
+    assert lab_requests("", ALICE).keys() | {"down"} == {
+        verb for verb, rule in RULES.items() if rule.about is About.LAB
+    }
 
 
 def test_every_verb_about_a_class_for_everybody(desk: Desk) -> None:

@@ -56,7 +56,7 @@ async function connect(takeOver = false) {
   try {
     const show = await load(); // before the ticket, which lasts half a minute: a slow line may take longer
     const { ticket, refused, away } = await askTicket(takeOver);
-    if (away) return again(refused);
+    if (away) return again(refused, true);
     if (refused) return stop(refused);
     open(ticket, show);
   } catch {
@@ -80,7 +80,7 @@ function open(ticket, show) {
   own.onnotice = (notice) => {
     if (channel !== own) return;
     if (notice.people) showPeople(notice.people);
-    if (notice.away || (notice.expired && tries < RENEWALS)) again(notice.refused);
+    if (notice.away || (notice.expired && tries < RENEWALS)) again(notice.refused, notice.away);
     else if (notice.refused) stop(notice.refused, { takeOver: notice.held && !look });
     if (notice.end) stop(notice.said);
     if (notice.open) {
@@ -119,9 +119,9 @@ function stop(text, offers = {}) {
 }
 
 // The portal, or what is behind it, is started again: it comes back within seconds, and the console with it.
-function again(text = "") {
+function again(text = "", away = false) {
   if (tries >= WAITS.length) return stop(text || words.gone);
-  say(words.lost, "bad");
+  say(away ? `${text} ${words.again}` : words.lost, "bad");
   ended = true;
   view?.close();
   channel?.close();
