@@ -138,7 +138,10 @@ class CheckpointLine(Model):
 
 
 class LabSheet(Model):
-    """One lab with all that its page shows. `verbs` has each verb of the page: "" allowed, else why not."""
+    """One lab with all that its page shows. `verbs` has each verb of the page: "" allowed, else why not.
+
+    `exam` is the session that a lab belongs to, "" for none.
+    """
 
     line: LabLine
     description: str = ""
@@ -147,6 +150,7 @@ class LabSheet(Model):
     jobs: tuple[JobLine, ...] = ()
     verbs: dict[str, str] = Field(default_factory=dict)
     checked_at: str = ""
+    exam: str = ""
 
 
 class Statement(Model):
@@ -386,7 +390,7 @@ class Subscribed(Model):
 
 
 class Event(Model):
-    """Something that changed. `kind` is lab, node, job, checks, message, call, console, host, session or pulse.
+    """Something that changed. `kind` is lab, node, job, checks, message, call, console, exam, host, session or pulse.
 
     lab, node: `state` and `words` are those of the lab, or of `node` in it. `session` says that the session that
     listens has ended, `host` that libvirt is away or there again; `pulse` comes every 15 seconds, so that a dead
