@@ -140,9 +140,10 @@ def test_an_incident_gives_the_time_that_it_is_worth(exam: Examination) -> None:
 
 @pytest.mark.parametrize(
     ("verb", "numbers", "said"),
-    entries = (*exam.one().entries(Act.PAUSE), *exam.one().entries(Act.RESUME))
-    assert {entry.who for entry in entries} == {"garde (portal)"}
-     ("pause", (), "choose a candidate")],
+    [
+        ("resume", ("001",), "is not paused"), ("extend", ("001",), "between a second"),
+        ("pause", ("nobody",), "no candidate"), ("pause", (), "choose a candidate"),
+    ],
 )  # fmt: skip
 def test_what_makes_no_sense_changes_nothing(exam: Examination, verb: str, numbers: tuple[str, ...], said: str) -> None:
     exam.start()
