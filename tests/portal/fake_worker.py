@@ -12,6 +12,7 @@ from labctl.worker import requests as r
 from labctl.worker.client import OpenedConsole
 from labctl.worker.values import ConsoleMode, JobState, LabState, Model, Refusal, Role
 from labctl.worker.wire import NotDone
+from tests.portal.fake_exam import FakeExam
 
 A = TypeVar("A", bound=Model)
 AT = "2026-03-12T09:15:02+00:00"
@@ -70,7 +71,7 @@ def draw(nodes: tuple[str, ...]) -> str:
 
 
 @dataclass
-class FakeWorker:
+class FakeWorker(FakeExam):
     """Answers like the worker. `asked` keeps every request; `refuse` has the error for a kind."""
 
     students: int = 24
@@ -126,12 +127,15 @@ class FakeWorker:
     def person(self, token: str) -> a.Person:
         """Return whose session a token is: its first part is the name."""
         name, _dash, secret = token.partition("-")
-        roles = {"durand": Role.TRAINER, "chef": Role.ADMIN}
-        if secret != "secret" or not (name in roles or name.startswith("e")):
+        roles = {"durand": Role.TRAINER, "chef": Role.ADMIN, "garde": Role.PROCTOR}
+        candidate = name.startswith("c0")
+        if secret != "secret" or not (name in roles or candidate or name.startswith("e")):
             raise NotDone(Refusal.LOGIN_NEEDED, "log in")
-        shown = self.names.get(name, "Mme Durand" if name == "durand" else f"Élève {name[1:]}")
+        shown = self.names.get(
+            name, "Mme Durand" if name == "durand" else name[1:] if candidate else f"Élève {name[1:]}"
+        )
         return a.Person(
-            name=name, shown=shown, role=roles.get(name, Role.STUDENT), classes=(CLASS,), csrf=f"csrf-{name}",
+            name=name, shown=shown, role=roles.get(name, Role.CANDIDATE if candidate else Role.STUDENT), classes=(CLASS,), csrf=f"csrf-{name}",
             must_choose_password=self.must_choose, unread=self.unread, trouble=self.trouble,
         )  # fmt: skip
 
