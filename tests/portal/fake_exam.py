@@ -80,7 +80,10 @@ class FakeExam:
             clock=self.exam_clock(), markdown=DEMAND if shown else "", nodes=self.exam_nodes() if shown else (),
             messages=tuple(e.ProctorMessage(at=AT, text=text) for text in self.exam_messages),
             scope=self.exam_scope, resets_left=self.exam_resets,
-            verbs={"console": why, "exam_wake": "" if may else why, "exam_reset": "" if may and self.exam_resets else "non"},
+            verbs={
+                "console": why, "exam_wake": "" if may else why,
+                "exam_reset": "" if may and self.exam_resets else "non",
+            },
         )  # fmt: skip
 
     def exam_job(self, request: q.ExamReset | q.ExamWake, person: a.Person) -> a.Accepted:

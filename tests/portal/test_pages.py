@@ -23,8 +23,6 @@ TRAINER_PAGES = [
     "/classes/sisr2/start?topology=dmz&owner=e01", "/classes/sisr2/message", "/classes/sisr2/grid", "/log",
     "/log?lab=dmz-e01&before=3", "/accounts", "/accounts?class=sisr2", "/labs/dmz-e01",
 ]  # fmt: skip
-CANDIDATE_PAGES = ["/exam", "/exam/reset?node=web", "/labs/dmz-c001/machines/web/console?mode=text"]
-PROCTOR_PAGES = ["/exams", "/exams/e6-2027", "/exams/e6-2027?number=002"]
 OPEN_PAGES = ["/login", "/accessibility"]
 DEEDS = [
     ("/labs/dmz-e01/checks", {}), ("/labs/dmz-e01/checks/check-1/hint", {"n": "1"}),
