@@ -131,11 +131,11 @@ class FakeWorker(FakeExam):
         candidate = name.startswith("c0")
         if secret != "secret" or not (name in roles or candidate or name.startswith("e")):
             raise NotDone(Refusal.LOGIN_NEEDED, "log in")
-        shown = self.names.get(
-            name, "Mme Durand" if name == "durand" else name[1:] if candidate else f"Élève {name[1:]}"
-        )
+        known = {"durand": "Mme Durand", "garde": "M. Garde"}
+        shown = self.names.get(name, known.get(name, name[1:] if candidate else f"Élève {name[1:]}"))
+        role = roles.get(name, Role.CANDIDATE if candidate else Role.STUDENT)
         return a.Person(
-            name=name, shown=shown, role=roles.get(name, Role.CANDIDATE if candidate else Role.STUDENT), classes=(CLASS,), csrf=f"csrf-{name}",
+            name=name, shown=shown, role=role, classes=(CLASS,), csrf=f"csrf-{name}",
             must_choose_password=self.must_choose, unread=self.unread, trouble=self.trouble,
         )  # fmt: skip
 
