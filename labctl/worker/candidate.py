@@ -1,13 +1,15 @@
 """Requests of a candidate: their demand, their clock, their machines, what the proctor says, and a reset if allowed."""
 
+import logging
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from labctl.errors import LabctlError, Refused
+from labctl.errors import LabctlError
 from labctl.exam.documents.folder import FolderMaterial
 from labctl.exam.resetting import begin_reset, end_reset, reset_scope, resets_left, why_no_reset
 from labctl.exam.standing import CandidateStanding, Standing
+from labctl.lab.lock import acting_for
 from labctl.language import _, current_language
 from labctl.shipped import shipped_folder
 from labctl.topology.model import Topology
@@ -29,6 +31,8 @@ from labctl.worker.gate import Gate
 from labctl.worker.office import Caller, Office
 from labctl.worker.values import Refusal
 from labctl.worker.wire import NotDone
+
+LOG = logging.getLogger("labctl.worker")
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ class CandidateRoom:
         return None
 
     def demand(self, seat: Seat, one: CandidateStanding) -> str:
-        """Return the demand of a candidate with their own values, "" while it is sealed."""
+        """Return the demand of a candidate with their own values, "" where it cannot be read."""
         key = (seat.session, one.number, current_language())
         with self.lock:
             if key not in self.demands:
@@ -81,7 +85,8 @@ class CandidateRoom:
                 try:
                     material = FolderMaterial(session, self.office.place.catalogue, shipped_folder("topologies"))
                     self.demands[key] = write_demand(material.own(one).paper.exam.demand)
-                except Refused:
+                except LabctlError as exc:  # sealed, or broken: clock and machines matter more
+                    LOG.warning("%s", exc.message)
                     return ""
             return self.demands[key]
 
@@ -97,7 +102,8 @@ class CandidateRoom:
         """Have machines made anew, as the exam allows; written into its log before."""
         seat, _standing, _one = self.find(caller)
         nodes = self.known_nodes(seat, request.nodes)
-        begin_reset(self.office.exams.session(seat.session), seat.number, nodes)
+        with acting_for(f"{caller.name} (portal)"):
+            begin_reset(self.office.exams.session(seat.session), seat.number, nodes)
         try:
             return self.accept(caller, "exam_reset", seat, nodes)
         except LabctlError as exc:

