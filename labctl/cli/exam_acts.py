@@ -5,12 +5,23 @@ from datetime import timedelta
 
 import click
 
-from labctl.cli.exam_opening import CANDIDATE, JSON, REASON, SESSION, open_conduct, print_results, read_length, split
+from labctl.cli.exam_opening import (
+    CANDIDATE,
+    JSON,
+    REASON,
+    SESSION,
+    open_conduct,
+    open_room,
+    print_results,
+    read_length,
+    split,
+)
 from labctl.cli.exams import exam
 from labctl.errors import ExitCode
 from labctl.exam import acts
 from labctl.exam.conduct import Results
 from labctl.exam.freezing import freeze
+from labctl.exam.resetting import reset
 from labctl.language import _
 
 
@@ -107,6 +118,24 @@ def freeze_work(session: str, numbers: Sequence[str], reason: str, run_on: bool,
     with open_conduct(session, as_json=as_json) as conduct:
         results = freeze(conduct, split(numbers), said, run_on=run_on)
     return print_results(results, as_json=as_json, done=_("frozen"))
+
+
+@exam.command(
+    name="reset",
+    help=_("Make machines of a candidate anew while they work, for a reason; what was done on them is lost."),
+)
+@SESSION
+@CANDIDATE
+@click.option("--node", "nodes", multiple=True, metavar=_("MACHINE"), help=_("Only this machine; may be repeated."))
+@REASON
+@click.confirmation_option("--yes", prompt=_("What was done on these machines is lost. Go on?"), help=_("Do not ask."))
+def reset_machines(session: str, numbers: Sequence[str], nodes: Sequence[str], reason: str) -> int:
+    said, chosen = acts.refuse_no_reason(reason), split(numbers)
+    if len(chosen) != 1:
+        raise click.UsageError(_("a reset needs one --candidate"))
+    with open_room(session) as (conduct, labs):
+        result = reset(conduct, labs, chosen[0], split(nodes), reason=said, own=False)
+    return print_results({chosen[0]: result}, as_json=False, done=_("made anew"))
 
 
 @exam.command(help=_("End the exam of candidates whose work is frozen; with the last, the session. Removes nothing."))

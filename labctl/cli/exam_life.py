@@ -89,6 +89,9 @@ def prepare_session(
             conduct = make_conduct(place, machines, session, display)
             results = prepare(Preparation(conduct, shop, make_proofs(place, session, display)), split(numbers))
     code = print_results(results, as_json=as_json, done=_("ready, paused"))
+    if source.paper.exam.internet:
+        text = _("the exam allows names of the Internet, which labctl cannot tell apart: the links stay pulled")
+        click.secho(_("Warning: {change}").format(change=text), err=True, fg="yellow")
     if not as_json and code is ExitCode.DONE:
         click.echo(_("Try: {hint}").format(hint=f"labctl exam seal {session.name}"), err=True)
     return code

@@ -74,6 +74,16 @@ def open_session(name: str) -> Session:
 
 
 @contextmanager
+def open_room(name: str) -> Iterator[tuple[Conduct, HostLabs]]:
+    """Give what conducts a session on this host, and its labs, which can also be made anew."""
+    session = open_session(name)
+    with open_hypervisor() as machines, choose_display(name, as_json=False) as display:
+        place = Workplace.open(machines, os.environ)
+        labs = HostLabs(place, machines, session.folder, accelerators(place), display)
+        yield Conduct(session, labs, HostConsoles(place.home)), labs
+
+
+@contextmanager
 def open_conduct(name: str, title: str = "", *, as_json: bool = False) -> Iterator[Conduct]:
     """Give what conducts a session on this host, and show what it does."""
     session = open_session(name)
@@ -83,8 +93,7 @@ def open_conduct(name: str, title: str = "", *, as_json: bool = False) -> Iterat
 
 def make_conduct(place: Workplace, machines: Hypervisor, session: Session, monitor: Monitor) -> Conduct:
     """Join a session with the labs of this host."""
-    internet = bool(session.read().about.get("internet"))
-    labs = HostLabs(place, machines, session.folder, accelerators(place), monitor, internet)
+    labs = HostLabs(place, machines, session.folder, accelerators(place), monitor)
     return Conduct(session, labs, HostConsoles(place.home))
 
 

@@ -55,6 +55,7 @@ LATER: dict[str, str] = {
     "collect": "labctl.cli.exam_proof",
     "verify": "labctl.cli.exam_proof",
     "report": "labctl.cli.exam_papers",
+    "reset": "labctl.cli.exam_acts",
     "close": "labctl.cli.exam_acts",
     "supervise": "labctl.cli.exam_status",
     "purge": "labctl.cli.exam_proof",

@@ -16,7 +16,7 @@ from labctl.cli.selection import CLASS, STUDENT, confirm_loss, require_labs, sel
 from labctl.cli.selection import TOPOLOGY as OF_TOPOLOGY
 from labctl.cli.typed import printable
 from labctl.cli.workplace import complete_labs, open_workplace
-from labctl.errors import ExitCode, LabctlError
+from labctl.errors import ExitCode, LabctlError, Refused
 from labctl.lab.checkpoint import checkpoints_of
 from labctl.lab.down import Removal, take_down
 from labctl.lab.own_values import assign_values
@@ -86,6 +86,22 @@ def choose_nodes(topology: Topology, nodes: str, beside: Sequence[str] = ()) -> 
     return wanted
 
 
+def refuse_examined(home: Path, labs: Sequence[str]) -> None:
+    """Raise Refused where somebody's exam is under way on one of the labs: their work would be lost."""
+    from labctl.exam.session import find_session, list_sessions
+
+    for name in list_sessions(home):
+        try:
+            candidates = find_session(home, name).read().candidates.values()
+        except LabctlError:
+            continue  # a log that was changed is told by the verbs of exams
+        for one in candidates:
+            if one.lab in labs and one.practical and not one.closed:
+                text = _('the lab "{lab}" is in use by the exam session "{session}"; end that exam first')
+                hint = f"labctl exam close {name} --candidate {one.number}"
+                raise Refused(text.format(lab=one.lab, session=name), hint=hint)
+
+
 @click.command(help=_("Remove labs: exactly what `up` made. Other machines and networks are never touched."))
 @LABS
 @CLASS
@@ -101,6 +117,7 @@ def down(labs: Sequence[str], roster: Path | None, student: str, topology: str, 
             wanted = tuple(dict.fromkeys(labs))  # one that is gone already is what was wanted
         else:
             wanted = require_labs(select_labs(place, labs, roster, student, topology, spares=True))
+        refuse_examined(place.home, wanted)
         kept = [f"{lab}/{one.id}" for lab in wanted for one in checkpoints_of(place, lab)]
         confirm_loss(wanted, yes=yes, always=everything, kept=kept)
         if everything or not (labs or roster or student):

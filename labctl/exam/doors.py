@@ -32,6 +32,22 @@ class Copied:
     off: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Built:
+    """What became of a lab that was to be made; `spare` names the ready lab that became it, if one did."""
+
+    ready: bool
+    reason: str = ""
+    spare: str = ""
+
+
+class Resetter(Protocol):
+    """Makes machines of a candidate's lab anew. Their links must be plugged in: the gate logs in to each."""
+
+    def reset(self, lab: str, nodes: Sequence[str]) -> Built:
+        """Make machines anew, all of them where none is named."""
+
+
 class Labs(Protocol):
     """The labs of candidates, by name. Every act may be repeated; all raise LabctlError where libvirt says no."""
 
@@ -61,15 +77,6 @@ class Labs(Protocol):
 
     def busy(self, lab: str) -> bool:
         """Return whether another run works on the lab now: a reset, a checkpoint."""
-
-
-@dataclass(frozen=True)
-class Built:
-    """What became of a lab that was to be made; `spare` names the ready lab that became it, if one did."""
-
-    ready: bool
-    reason: str = ""
-    spare: str = ""
 
 
 class Workshop(Protocol):

@@ -13,9 +13,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from labctl.classroom.anew import reset_wish
+from labctl.classroom.labs import bring_up_labs
 from labctl.crew import Crew
 from labctl.errors import LabctlError, Refused
-from labctl.exam.doors import Burst, Copied
+from labctl.exam.doors import Built, Burst, Copied
+from labctl.exam.workshop import as_built
 from labctl.hypervisor.saved_state import is_complete
 from labctl.images.copying import copy_disk
 from labctl.images.overlay import chain
@@ -27,12 +30,12 @@ from labctl.lab.keeping import ROOM_KEPT, free_bytes, used_memory
 from labctl.lab.lock import hold_lab, is_held
 from labctl.lab.standstill import SAVES, everywhere
 from labctl.lab.thaw import Mould
-from labctl.lab.wish import Pace
+from labctl.lab.wish import Pace, Stop
 from labctl.lab.workplace import Workplace
 from labctl.language import _
 from labctl.monitor import Event, Monitor, Progress
 from labctl.plan.model import NetworkKind, Plan, PlannedInterface, PlannedNode
-from labctl.plan.observed import DomainState
+from labctl.plan.observed import DomainState, SeenDomain
 from labctl.store import now
 
 BURST = 32  # machines let run side by side; libvirt takes four requests at a time anyway
@@ -44,14 +47,13 @@ UNFINISHED = ".part"
 
 @dataclass(frozen=True)
 class HostLabs:
-    """The labs of one session on a workplace. `folder` gets the copies; `internet` tells whether names are allowed."""
+    """The labs of one session on a workplace; `folder` gets the copies."""
 
     place: Workplace
     links: Links
     folder: Path
     pace: Callable[[Path], Pace]
     monitor: Monitor
-    internet: bool = False
     copy_file: Callable[[Path, Path], None] = copy_disk
     room: Callable[[Path], int] = free_bytes
     layouts: dict[str, Plan] = field(default_factory=dict)
@@ -63,7 +65,7 @@ class HostLabs:
         return self.layouts[lab]
 
     def set_links(self, lab: str, *, up: bool) -> tuple[str, ...]:
-        """Pull the management link of each machine, and its links to the Internet where no name is allowed."""
+        """Pull the management link of each machine, and its links to the Internet, or plug them in again."""
         layout = self.layout(lab)
         cards = [(node, card) for node in layout.nodes for card in self.forbidden(layout, node)]
         with Crew(max_workers=max(1, len(cards))) as crew:
@@ -75,7 +77,7 @@ class HostLabs:
         """Return the cards of a machine that have no link during the work."""
         kinds = {network.member: network.kind for network in layout.networks}
         outside = [one for one in node.interfaces if kinds.get(one.network) is NetworkKind.INTERNET]
-        return [node.management, *([] if self.internet else outside)]
+        return [node.management, *outside]
 
     def set_link(self, node: PlannedNode, card: PlannedInterface, up: bool) -> None:
         """Set one link."""
@@ -104,18 +106,28 @@ class HostLabs:
         return Burst(moments[0], moments[-1], len(asked), failures)
 
     def suspend(self, lab: str) -> None:
-        """Stop all machines of a lab that run, at the same time."""
-        nodes = self.layout(lab).nodes
+        """Stop all machines of a lab that run, at the same time.
 
-        def stop(node: PlannedNode) -> None:
+        Whose machines they are is read from libvirt: to read the lab's topology takes longer than all the rest.
+        """
+        awake = [one for one in self.machines_of(lab) if one.state is DomainState.RUNNING]
+
+        def stop(machine: SeenDomain) -> None:
             try:
-                self.place.freezer.suspend_domain(node.name, node.tag.seat_name)
-            except LabctlError:  # not looked at before: that takes longer than all the rest
-                found = own_domains(self.place, lab).get(node.name)
-                if found is None or found.state not in {DomainState.STOPPED, DomainState.CRASHED}:
-                    raise
+                self.place.freezer.suspend_domain(machine.name, self.place.seat_of(lab))
+            except LabctlError:
+                if any(one.name == machine.name and one.state is DomainState.RUNNING for one in self.machines_of(lab)):
+                    raise  # else it went off in between: it stands still
 
-        everywhere(nodes, stop, len(nodes))
+        with Crew(max_workers=max(1, len(awake))) as crew:
+            for done in [crew.submit(stop, one) for one in awake]:
+                done.result()
+
+    def machines_of(self, lab: str) -> list[SeenDomain]:
+        """Return the machines of a lab as libvirt has them now."""
+        seat = self.place.seat_of(lab)
+        seen = self.place.see(f"{self.place.prefix}{seat}.").domains
+        return [one for one in seen if one.tag and one.tag.seat_name == seat]
 
     def calm(self, lab: str) -> None:
         """Ask running machines to write what they hold, for at most two seconds."""
@@ -152,6 +164,12 @@ class HostLabs:
             raise LabctlError(text.format(lab=lab, node=node, names=names), hint=f"labctl status {lab}")
         one = layout.node(node)
         self.place.freezer.destroy_domain(one.name, one.tag.seat_name)
+
+    def reset(self, lab: str, nodes: Sequence[str]) -> Built:
+        """Make machines anew, with the values of their owner."""
+        wish = reset_wish(self.place, [lab], nodes)
+        (result, *_spares) = bring_up_labs(self.place, wish, self.pace, self.monitor, Stop())
+        return as_built(result)
 
     def states(self, labs: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
         """Return the state of each machine, by lab and node."""

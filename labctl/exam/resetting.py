@@ -1,59 +1,61 @@
-"""What candidates bring back to its first state by themselves, as their exam allows: counted, written down, refused."""
+"""A candidate's wish for fresh machines, by the exam's policy: links plugged in, machines made anew, links pulled.
+
+The lab's own lock keeps a freeze waiting, not the lock of the candidate: a deadline in the middle of a reset is kept.
+"""
 
 from collections.abc import Sequence
 
 from labctl.errors import LabctlError, Refused
 from labctl.exam.audit import Act, Step
-from labctl.exam.session import Session
+from labctl.exam.conduct import Became, Conduct, Result
+from labctl.exam.doors import Resetter
+from labctl.exam.model import Phase
+from labctl.exam.rules import refuse_stage
 from labctl.exam.standing import CandidateStanding, Standing, number_of
 from labctl.language import _
 
-NONE, MACHINE, LAB = "none", "machine", "lab"
 
+def reset(
+    conduct: Conduct, resetter: Resetter, number: str, nodes: Sequence[str], *, reason: str = "", own: bool = True
+) -> Result:
+    """Make machines of a candidate anew; `own` says that they ask for it themselves, as often as the exam allows.
 
-def reset_scope(standing: Standing) -> str:
-    """Return what candidates may reset: none, machine or lab."""
-    return standing.text("reset") or NONE
-
-
-def resets_left(standing: Standing, one: CandidateStanding) -> int:
-    """Return how many resets a candidate has left; one that failed does not count, one that is under way does."""
-    if reset_scope(standing) == NONE:
-        return 0
-    most = int(number_of(standing.about, "resets"))
-    steps = [entry.step for entry in one.entries(Act.RESET)]
-    return max(0, most - steps.count(Step.BEGUN) + steps.count(Step.FAILED))
-
-
-def why_no_reset(standing: Standing, one: CandidateStanding, nodes: Sequence[str]) -> str:
-    """Return why a candidate may not reset these machines, all of them without any; "" where they may. Pure."""
-    scope = reset_scope(standing)
-    if scope == NONE:
-        return _("this exam allows no reset: raise your hand")
-    if scope == MACHINE and len(nodes) != 1:
-        return _("this exam allows the reset of one machine at a time, not of the whole lab")
-    if not (one.works and one.running) or one.paused or one.closed:
-        return _("machines are reset while you work on them only")
-    if Act.RESET in one.unfinished:
-        return _("a reset is under way")
-    return "" if resets_left(standing, one) else _("you have no reset left: raise your hand")
-
-
-def begin_reset(session: Session, number: str, nodes: Sequence[str]) -> None:
-    """Write that a reset begins. Raises Refused, with the reason for the candidate."""
+    Raises Refused where that is not allowed now.
+    """
+    session = conduct.session
     with session.writing() as log:
-        reason = why_no_reset(log.standing, log.standing.candidate(number), nodes)
-        if reason:
-            raise Refused(reason)
-        log.add(Act.RESET, Step.BEGUN, number, nodes=[*nodes])
-
-
-def end_reset(session: Session, number: str, nodes: Sequence[str], error: LabctlError | None = None) -> None:
-    """Write how a reset ended; one whose end is written already stays as it is."""
+        refuse_stage(log.standing, Act.PAUSE, session.name)
+        one = log.standing.candidate(number)
+        why = why_no_reset(log.standing, one, nodes, own=own)
+        if why:
+            raise Refused(f"{number}: {why}", hint=f"labctl exam status {session.name}")
+        log.add(Act.RESET, Step.BEGUN, number, nodes=[*nodes], own=own, reason=reason)
+    try:
+        conduct.labs.set_links(one.lab, up=True)
+        try:
+            built = resetter.reset(one.lab, nodes)
+        finally:
+            conduct.labs.set_links(one.lab, up=False)
+        error = None if built.ready else built.reason
+    except LabctlError as exc:
+        error = exc.message
     with session.writing() as log:
-        if Act.RESET not in log.standing.candidate(number).unfinished:
-            return
         if error is None:
-            log.add(Act.RESET, Step.DONE, number, nodes=[*nodes])
+            log.add(Act.RESET, Step.DONE, number)
         else:
-            log.add(Act.RESET, Step.FAILED, number, nodes=[*nodes], error=error.message)
+            log.add(Act.RESET, Step.FAILED, number, error=error)
+    return Result(Became.DONE if error is None else Became.FAILED, error or "")
+
+
+def why_no_reset(standing: Standing, one: CandidateStanding, nodes: Sequence[str], *, own: bool) -> str:
+    """Return why machines cannot be made anew now, "" where they can."""
+    clock = one.practical
+    if one.phase is not Phase.PRACTICAL or clock is None or not clock.runs or not one.running:
+        return _("does not work on the machines now")
+    if not own:
+        return ""
+    scope, most = standing.text("reset"), number_of(standing.about, "resets")
+    begun = [entry for entry in one.entries(Act.RESET) if entry.step is Step.BEGUN and entry.facts.get("own") is True]
+    if scope not in {"machine", "lab"} or (scope == "machine" and len(nodes) != 1):
+        return _("may not make this anew: the exam does not allow it")
+    return "" if len(begun) < most else _("has made machines anew as often as the exam allows")

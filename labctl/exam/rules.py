@@ -1,4 +1,4 @@
-"""A standing and an act to why the act is refused, or to nothing: the state machine of a session. Pure."""
+"""A standing and an act to why the act is refused, or to nothing: the state machine of a session, which is pure."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -12,7 +12,7 @@ from labctl.language import _
 
 def refuse_stage(standing: Standing, act: Act, name: str) -> None:
     """Raise Refused where a session has not come so far yet, or is over."""
-    needed, hints = NEEDED.get(act), HINTS
+    needed = NEEDED.get(act)
     if standing.stage is Stage.CLOSED and act not in AFTER_CLOSE:
         text = _('the session "{name}" is closed: nothing of it changes any more')
         raise Refused(text.format(name=name), hint=f"labctl exam status {name}")
@@ -20,7 +20,7 @@ def refuse_stage(standing: Standing, act: Act, name: str) -> None:
         return
     missing = next(stage for stage in Stage if stage.reached(later_than(standing.stage)))
     text = _('the session "{name}" is {stage}; this comes later').format(name=name, stage=stage_text(standing.stage))
-    raise Refused(text, hint=f"labctl exam {hints[missing]} {name}")
+    raise Refused(text, hint=f"{HINTS[missing]} {name}")
 
 
 def later_than(stage: Stage) -> Stage:
@@ -42,8 +42,8 @@ NEEDED: Mapping[Act, Stage] = {
 }
 AFTER_CLOSE = frozenset({Act.VERIFY, Act.REPORT, Act.COPY, Act.PURGE, Act.CLOSE})
 HINTS: Mapping[Stage, str] = {
-    Stage.CREATED: "prepare", Stage.PREPARED: "prepare", Stage.SEALED: "seal", Stage.OPEN: "open",
-    Stage.STARTED: "start", Stage.CLOSED: "close",
+    Stage.CREATED: "labctl exam prepare", Stage.PREPARED: "labctl exam prepare", Stage.SEALED: "labctl exam seal",
+    Stage.OPEN: "labctl exam open", Stage.STARTED: "labctl exam start", Stage.CLOSED: "labctl exam close",
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+import unicodedata
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -143,7 +144,8 @@ def write_seal(
 def derive(passphrase: str, salt: bytes, cost: Cost) -> tuple[bytes, str]:
     """Return the key of a passphrase, and what tells a wrong one without it."""
     kdf = Scrypt(salt=salt, length=KEY_BYTES + CHECK_BYTES, n=cost.n, r=cost.r, p=cost.p)
-    words = kdf.derive(passphrase.encode())
+    # One keyboard writes é in one letter, another in two: both are the same passphrase.
+    words = kdf.derive(unicodedata.normalize("NFKC", passphrase).encode())
     return words[:KEY_BYTES], hashlib.sha256(words[KEY_BYTES:]).hexdigest()
 
 

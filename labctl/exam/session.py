@@ -6,6 +6,7 @@
         sealed/                what `seal` made: bundle, manifest, signature, public key
         evidence/NUMBER/       what was collected of a candidate
         documents/             sheets and reports
+        reserve                room for the log on a full disk
         key.pem                signs the session's manifests, see `signing`
 
 Those who act hold the log only while they decide and write; long work is done between an entry that says that it has
@@ -48,11 +49,13 @@ from labctl.exam.audit import (
 )
 from labctl.exam.moments import Clock, HostClock, find_jump
 from labctl.exam.standing import Stage, Standing, advance
-from labctl.lab.files import explain_files
+from labctl.lab.files import FULL, explain_files
+from labctl.lab.keys import write_secret
 from labctl.lab.lock import who
 from labctl.language import _
 
 NAME = re.compile("[a-z][a-z0-9-]{0,30}")
+RESERVE = 1 << 20  # bytes; an act takes two lines of some hundred
 PATIENCE = 20.0  # seconds; each holder of the log needs a moment to write a line
 WAIT_STEP = 0.02  # seconds; flock(2) has no time-out of its own
 
@@ -103,6 +106,11 @@ class Session:
     def audit(self) -> Path:
         """Return the file of the log."""
         return self.folder / "audit.jsonl"
+
+    @property
+    def reserve(self) -> Path:
+        """Return the file whose room the log takes where the disk is full: a freeze must still be written down."""
+        return self.folder / "reserve"
 
     @property
     def papers(self) -> Path:
@@ -195,7 +203,14 @@ class Log:
         memory = self.session.memory
         entry = Entry(0, self.session.clock.read(), who(), act, step, candidate, facts)
         placed = follow(memory.last, entry)
-        self.write(placed)
+        try:
+            self.write(placed)
+        except OSError as exc:
+            if exc.errno not in FULL or not self.session.reserve.exists():
+                raise
+            self.session.reserve.unlink()  # what is done now matters more than room for another day
+            os.truncate(self.session.audit, memory.size)
+            self.write(placed)
         memory.size += len(line_of(placed))
         memory.last, memory.standing = placed, advance(memory.standing, placed)
         return placed
@@ -249,6 +264,8 @@ def create_session(home: Path, name: str, about: Mapping[str, JsonValue], clock:
         for folder in (session.folder, session.papers, session.documents, session.folder / "evidence"):
             folder.mkdir(mode=0o700, exist_ok=True)
         sync_folder(session.folder.parent)
+        if not session.reserve.exists():
+            write_secret(session.reserve, os.urandom(RESERVE))  # random, so that no file system stores it in less
     with session.writing() as log:
         untouched = not any(one.history for one in log.standing.candidates.values())
         if log.standing.stage is Stage.NONE or (untouched and log.standing.about != about):

@@ -32,6 +32,7 @@ TICK = 0.2  # seconds between two looks: a deadline is kept by so much
 CALM_BEFORE = timedelta(seconds=3)  # before a freeze, machines are asked to write what they hold in memory
 MARK = timedelta(minutes=10)  # between two entries of a log under way: a jump of the clock shows against the last one
 STALE = 5.0  # seconds without a heartbeat after which a supervisor counts as stuck
+EVERY = 1.0  # seconds between two looks at whether labs are being made anew
 RETRY = 20.0  # seconds before what failed is tried again
 
 
@@ -113,6 +114,9 @@ class Watch:
     calmed: set[tuple[str, datetime]] = field(default_factory=set)
     busy: dict[str, Future[None]] = field(default_factory=dict)
     tried: dict[tuple[str, Act], float] = field(default_factory=dict)
+    made: set[str] = field(default_factory=set)
+    checked: float = 0.0
+    trouble: str = ""
 
 
 @dataclass
@@ -138,13 +142,16 @@ class Supervisor:
     def look(self) -> datetime | None:
         """Do in all sessions what is due now; return when the next freeze is due."""
         for conduct in self.open_all():
-            self.watches.setdefault(conduct.session.name, Watch(conduct))
+            if conduct.session.name not in self.watches:
+                self.watches[conduct.session.name] = Watch(conduct)
+                self.crew.submit(self.warm, conduct)
         moments = []
         for name, watch in self.watches.items():
             try:
                 moments += self.look_at(watch)
-            except LabctlError as exc:
-                self.monitor.tell(Event(name, "supervise", Progress.FAILED, exc.message))
+                watch.trouble = ""
+            except Exception as exc:  # one session's trouble, even a fault of ours, must not cost the others their end
+                self.complain(watch, name, exc)
         following = min(moments, default=None)
         now = self.clock.read()
         write_beat(
@@ -172,7 +179,37 @@ class Supervisor:
         for number, one in standing.candidates.items():
             if (one.unfinished or one.frozen is Frozen.FAILED) and number not in under_way(watch):
                 self.take_up(watch, one)
+        self.pull_again(watch, standing)
         return [moment for number, moment in moments.items() if number not in due]
+
+    def warm(self, conduct: Conduct) -> None:
+        """Have all labs looked at once, so that nothing has to be read first when it is time."""
+        try:
+            conduct.labs.states([one.lab for one in conduct.session.read().candidates.values()])
+        except LabctlError as exc:
+            self.monitor.tell(Event(conduct.session.name, "look", Progress.FAILED, exc.message))
+
+    def complain(self, watch: Watch, subject: str, error: Exception) -> None:
+        """Tell a trouble once, as long as it lasts."""
+        said = error.message if isinstance(error, LabctlError) else f"{type(error).__name__}: {error}"
+        if said != watch.trouble:
+            watch.trouble = said
+            self.monitor.tell(Event(subject, "supervise", Progress.FAILED, said))
+
+    def pull_again(self, watch: Watch, standing: Standing) -> None:
+        """Pull the links of machines that were made anew during the work: a new one comes with its links."""
+        steady = self.clock.read().steady
+        if steady - watch.checked < EVERY:
+            return
+        watch.checked = steady
+        for number, one in standing.candidates.items():
+            if not one.running or one.phase is not Phase.PRACTICAL:
+                continue
+            if watch.conduct.labs.busy(one.lab):
+                watch.made.add(number)
+            elif number in watch.made and number not in under_way(watch):
+                watch.made.discard(number)
+                self.work(watch, [number], lambda lab=one.lab: watch.conduct.labs.set_links(lab, up=False))  # type: ignore[misc]
 
     def note_time(self, watch: Watch, standing: Standing) -> Standing:
         """Write a jump of the host's clock into the log, and now and then that the supervisor is there."""
@@ -215,8 +252,8 @@ class Supervisor:
         def attempt() -> None:
             try:
                 act()
-            except LabctlError as exc:
-                self.monitor.tell(Event(", ".join(numbers), "supervise", Progress.FAILED, exc.message))
+            except Exception as exc:  # it would be lost with the thread
+                self.complain(watch, ", ".join(numbers), exc)
 
         future = self.crew.submit(attempt)
         watch.busy |= dict.fromkeys(numbers, future)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from labctl.crew import Crew
 from labctl.errors import Refused
+from labctl.lab.barring import unbar
 from labctl.lab.files import explain_files
 from labctl.lab.lock import hold_lab, who
 from labctl.lab.seats import LAB, seat_folder, seats_left_by
@@ -64,6 +65,7 @@ def take_down(place: Workplace, lab: str, monitor: Monitor) -> Removal:
             refuse_foreign_users(observed, top)
         parts = [find_parts(lab, seat, observed, place.prefix) for seat in find_seats(place, lab, left, observed)]
         removal = join(lab, parts, any(top.exists() for top in tops))
+        unbar(place.home, lab)  # another lab of this name is none of an exam
         if removal.empty:
             (place.home / "labs" / lab).unlink(missing_ok=True)  # at most a link to nothing
             return removal

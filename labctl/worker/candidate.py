@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 
 from labctl.errors import LabctlError
 from labctl.exam.documents.folder import FolderMaterial
-from labctl.exam.resetting import begin_reset, end_reset, reset_scope, resets_left, why_no_reset
 from labctl.exam.standing import CandidateStanding, Standing
-from labctl.lab.lock import acting_for
 from labctl.language import _, current_language
 from labctl.shipped import shipped_folder
 from labctl.topology.model import Topology
@@ -17,6 +15,7 @@ from labctl.worker.answers import Accepted
 from labctl.worker.exam_answers import ExamPage
 from labctl.worker.exam_authority import ExamState
 from labctl.worker.exam_requests import AskExam, ExamReset, ExamWake
+from labctl.worker.exam_resets import explain_no_reset, reset_scope, resets_left
 from labctl.worker.exam_words import (
     describe_clock,
     describe_machines,
@@ -95,20 +94,16 @@ class CandidateRoom:
         found = {verb: self.gate.judge_seat(caller, verb, seat) for verb in ("console", "exam_reset", "exam_wake")}
         said = {verb: verdict.tell() if verdict else "" for verb, verdict in found.items()}
         some = ("",) if reset_scope(standing) == "machine" else ()
-        said["exam_reset"] = said["exam_reset"] or why_no_reset(standing, one, some)
+        said["exam_reset"] = said["exam_reset"] or explain_no_reset(standing, one, some)
         return said
 
     def reset(self, caller: Caller, request: ExamReset) -> Accepted:
-        """Have machines made anew, as the exam allows; written into its log before."""
-        seat, _standing, _one = self.find(caller)
+        """Have machines made anew, as the exam allows; its log has it once it begins."""
+        seat, standing, one = self.find(caller)
         nodes = self.known_nodes(seat, request.nodes)
-        with acting_for(f"{caller.name} (portal)"):
-            begin_reset(self.office.exams.session(seat.session), seat.number, nodes)
-        try:
-            return self.accept(caller, "exam_reset", seat, nodes)
-        except LabctlError as exc:
-            end_reset(self.office.exams.session(seat.session), seat.number, nodes, exc)
-            raise
+        if reason := explain_no_reset(standing, one, nodes):
+            raise NotDone(Refusal.NOT_NOW, reason)
+        return self.accept(caller, "exam_reset", seat, nodes)
 
     def wake(self, caller: Caller, request: ExamWake) -> Accepted:
         """Have a machine switched on."""

@@ -5,25 +5,23 @@ the lab's lock, for which a freeze waits; if the clock was stopped meanwhile, th
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from labctl.classroom.anew import reset_wish
-from labctl.classroom.labs import bring_up_labs
 from labctl.errors import HostNotReady, LabctlError, Refused
-from labctl.exam.conduct import Conduct
+from labctl.exam.conduct import Became, Conduct
 from labctl.exam.machines import HostConsoles, HostLabs
-from labctl.exam.resetting import end_reset
+from labctl.exam.resetting import reset
 from labctl.exam.session import Session
 from labctl.exam.standing import CandidateStanding
 from labctl.lab.doors import Links
-from labctl.lab.lock import hold_lab
+from labctl.lab.lock import acting_for, hold_lab
 from labctl.lab.status import NodeState, read_status
-from labctl.lab.wish import Pace, Stop
+from labctl.lab.wish import Pace
 from labctl.lab.workplace import Workplace
 from labctl.language import _
 from labctl.monitor import Silent
-from labctl.worker.acts import raise_failures, words
+from labctl.worker.acts import words
 from labctl.worker.exams import Exams
 from labctl.worker.jobs import Job, Teller
 
@@ -53,8 +51,7 @@ class ExamRoom:
 
     def labs(self, session: Session) -> HostLabs:
         """Return the labs of a session."""
-        internet = bool(session.read().about.get("internet"))
-        return HostLabs(self.place, self.links, session.folder, self.pace, Silent(), internet)
+        return HostLabs(self.place, self.links, session.folder, self.pace, Silent())
 
     def acts(self) -> Mapping[str, Callable[[Job, Teller], None]]:
         """Return what does the jobs of candidates."""
@@ -66,27 +63,18 @@ class ExamRoom:
         return self.exams.session(str(details["session"])), str(details["number"])
 
     def reset(self, job: Job, teller: Teller) -> None:
-        """Make machines anew, then pull their links again; how it ended is in the log of the session."""
+        """Make machines anew, by the function of the command line; what a crash broke off is not counted twice."""
         session, number = self.find(job)
-        nodes = words(job, "nodes")
-        try:
-            self.require_work(session, number)
-            self.make_anew(session, number, job.wish.lab, nodes, teller)
-        except LabctlError as exc:
-            end_reset(session, number, nodes, exc)
-            raise
-        end_reset(session, number, nodes)
-
-    def make_anew(self, session: Session, number: str, lab: str, nodes: tuple[str, ...], teller: Teller) -> None:
-        """Reset machines. Their management links are there meanwhile, as readiness is asked for through them."""
         labs = self.labs(session)
-        replace(labs, internet=True).set_links(lab, up=True)  # the links to the Internet stay as they are
-        try:
-            wish = reset_wish(self.place, [lab], nodes)
-            raise_failures(bring_up_labs(self.place, wish, self.pace, teller, Stop()))
-        finally:
-            labs.set_links(lab, up=False)
-            self.keep_still(session, number, labs)
+        conduct = Conduct(session, labs, HostConsoles(self.place.home))
+        first = job.attempts == 1
+        teller.step(_("making machines anew"))
+        with acting_for(f"{job.wish.who} (portal)"):
+            reason = "" if first else _("broken off by a restart of the service")
+            result = reset(conduct, labs, number, words(job, "nodes"), reason=reason, own=first)
+        self.keep_still(session, number, labs)
+        if result.became is not Became.DONE:
+            raise LabctlError(result.reason)
 
     def wake(self, job: Job, teller: Teller) -> None:
         """Switch on a machine that is off; paused ones stay paused."""

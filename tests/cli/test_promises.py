@@ -28,7 +28,7 @@ def explain_wrong(words: list[str]) -> str:
         return f"no verb {words[0]}"
     command = verbs_of(words[0])
     if isinstance(command, click.Group) and len(words) > 1:
-        found = command.commands.get(words[1])
+        found = command.get_command(click.Context(command), words[1])  # some are imported when they run
         if found is None:
             return f"no verb {words[0]} {words[1]}"
         command = found

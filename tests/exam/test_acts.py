@@ -1,7 +1,7 @@
 """What a proctor does, on a world of labs: who may be meant, what is written, and what can be said again."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,8 +12,10 @@ from labctl.errors import Refused
 from labctl.exam.acts import close, extend, message, note_incident, pause, resume
 from labctl.exam.audit import Act, Step
 from labctl.exam.conduct import Became, Conduct, Results
+from labctl.exam.doors import Built
 from labctl.exam.freezing import freeze
 from labctl.exam.model import Phase
+from labctl.exam.resetting import reset
 from labctl.exam.session import Session
 from labctl.exam.standing import CandidateStanding, Frozen, Stage
 from labctl.exam.start import start
@@ -45,9 +47,9 @@ class Room:
         return clock.left(self.clock.hour)
 
 
-def make_room(home: Path, count: int = 3) -> Room:
+def make_room(home: Path, count: int = 3, **changes: JsonValue) -> Room:
     clock = HandClock()
-    session, world = make_session(home, clock, count), World(clock)
+    session, world = make_session(home, clock, count, **changes), World(clock)
     open_session(session, world)
     return Room(session, world, conduct(session, world))
 
@@ -288,6 +290,66 @@ def test_messages_and_incidents_are_kept(room: Room) -> None:
     assert became(note_incident(room.conduct, (), "fire alarm", 7 * MINUTE)) == dict.fromkeys(ALL, "done")
     assert [room.left(number) for number in ALL] == [67 * MINUTE, 87 * MINUTE, 67 * MINUTE]
     assert room.one("003").last[Act.INCIDENT].facts == {"reason": "fire alarm", "compensation": 420.0}
+
+
+@dataclass
+class FakeResetter:
+    """Makes machines of a world anew, if their links are plugged in; a deadline may come meanwhile."""
+
+    world: World
+    meanwhile: Callable[[], object] = lambda: None
+    asked: list[tuple[str, ...]] = field(default_factory=list)
+    ready: bool = True
+
+    def reset(self, lab: str, nodes: Sequence[str]) -> Built:
+        assert self.world.links[lab], "the gate logs in over the management link"
+        self.asked.append((lab, *nodes))
+        self.meanwhile()
+        return Built(ready=self.ready, reason="" if self.ready else "no login")
+
+
+def test_a_candidate_resets_as_often_as_the_exam_allows(tmp_path: Path) -> None:
+    room = make_room(tmp_path, reset="machine", resets=2)
+    resetter = FakeResetter(room.world)
+    begin(room, "002")
+    with pytest.raises(Refused, match="does not work"):
+        reset(room.conduct, resetter, "001", ["server"])
+    begin(room)
+    with pytest.raises(Refused, match="does not allow"):
+        reset(room.conduct, resetter, "001", [])
+    assert reset(room.conduct, resetter, "001", ["server"]).became is Became.DONE
+    assert not room.world.links["small-c001"]
+    resetter.ready = False
+    result = reset(room.conduct, resetter, "001", ["client"])
+    assert (result.became, result.reason) == (Became.FAILED, "no login")
+    assert not room.world.links["small-c001"]
+    with pytest.raises(Refused, match="as often"):
+        reset(room.conduct, resetter, "001", ["server"])
+    reset(room.conduct, resetter, "001", [], own=False, reason="a broken disk")
+    assert resetter.asked == [("small-c001", "server"), ("small-c001", "client"), ("small-c001",)]
+    assert [entry.step for entry in room.one("001").entries(Act.RESET)][:2] == [Step.BEGUN, Step.DONE]
+
+
+def test_no_reset_without_a_policy_nor_after_the_freeze(room: Room) -> None:
+    begin(room)
+    with pytest.raises(Refused, match="does not allow"):
+        reset(room.conduct, FakeResetter(room.world), "001", ["server"])
+    freeze(room.conduct, ["001"], "by hand")
+    with pytest.raises(Refused, match="does not work"):
+        reset(room.conduct, FakeResetter(room.world), "001", ["server"], own=False)
+
+
+def test_a_deadline_in_the_middle_of_a_reset_is_kept(tmp_path: Path) -> None:
+    room = make_room(tmp_path, reset="lab", resets=1)
+    begin(room)
+    room.clock.go(3640)
+
+    def deadline() -> None:
+        assert became(freeze(conduct(room.session, room.world), ["001"], "deadline")) == {"001": "done"}
+
+    assert reset(room.conduct, FakeResetter(room.world, deadline), "001", []).became is Became.DONE
+    assert room.one("001").frozen is Frozen.YES
+    assert room.world.state("small-c001") == {PAUSED}
 
 
 def test_a_session_closes_with_its_last_candidate(room: Room) -> None:

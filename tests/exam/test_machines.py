@@ -9,6 +9,7 @@ from labctl.errors import LabctlError, Refused
 from labctl.exam.machines import HostConsoles, HostLabs
 from labctl.images.copying import copy_disk
 from labctl.lab.barring import is_barred
+from labctl.lab.down import take_down
 from labctl.lab.lock import hold_lab
 from labctl.lab.wish import Pace
 from labctl.lab.workplace import Workplace
@@ -35,7 +36,7 @@ class Cables:
             self.down.add((name, mac))
 
 
-def labs(place: Workplace, fault: Fault | None = None, *, room: int = 1 << 40, internet: bool = False) -> HostLabs:
+def labs(place: Workplace, fault: Fault | None = None, *, room: int = 1 << 40) -> HostLabs:
     counted = fault or Fault()
 
     def copy(source: Path, target: Path) -> None:
@@ -45,9 +46,7 @@ def labs(place: Workplace, fault: Fault | None = None, *, room: int = 1 << 40, i
 
     folder = place.home / "exams" / "e6"
     folder.mkdir(parents=True, exist_ok=True)
-    return HostLabs(
-        place, Cables(counted), folder, lambda _image: Pace("tcg", 1.0), Silent(), internet, copy, lambda _path: room
-    )
+    return HostLabs(place, Cables(counted), folder, lambda _image: Pace("tcg", 1.0), Silent(), copy, lambda _path: room)
 
 
 def kept(place: Workplace, node: str, name: str = "001/freeze-1") -> str:
@@ -150,6 +149,13 @@ def test_a_full_disk_is_told_before_anything_is_saved(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="MiB left"):
         one.copy(LAB, "001/freeze-1")
     assert states(world) == {PAUSED}
+
+
+def test_a_lab_that_is_removed_is_barred_no_more(tmp_path: Path) -> None:
+    _world, place = begin(tmp_path / "home")
+    HostConsoles(place.home).cut(LAB)
+    take_down(place, LAB, Silent())
+    assert not is_barred(place.home, LAB)
 
 
 def test_a_lab_that_somebody_works_on_is_busy(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,6 +75,11 @@ def test_a_wrong_passphrase_is_said_and_written_down(session: Session, watched: 
     assert (last.act, last.step, last.facts) == (Act.OPEN, Step.FAILED, {"wrong_passphrase": True})
     assert not (session.papers / "exam.yml").exists()
     assert open_seal(session, WORDS, watched) == []
+
+
+def test_letters_may_be_typed_in_another_way(session: Session) -> None:
+    seal(session, unicodedata.normalize("NFC", "élève ouvert à midi"), {}, CHEAP)
+    assert open_seal(session, unicodedata.normalize("NFD", "élève ouvert à midi"), {}) == []
 
 
 @pytest.mark.parametrize("words", ["", "short", "123456789"])

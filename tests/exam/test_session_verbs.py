@@ -149,6 +149,22 @@ def test_the_clocks_are_shown_and_moved_by_verbs(labctl: Installation, session: 
     assert session.read().stage in {Stage.STARTED, Stage.CLOSED}, closed.stderr
 
 
+def test_a_lab_in_an_exam_is_not_removed(labctl: Installation, session: Session) -> None:
+    with session.doing(Act.START, "001") as told:
+        told["phase"] = "practical"
+    done = labctl.run("down", "small-c001", "--yes")
+    assert done.returncode == 6
+    assert "labctl exam close e6 --candidate 001" in done.stderr
+    assert labctl.run("down", "small-c002", "--yes").returncode == 0
+    reset = labctl.run("exam", "reset", "e6", "--reason", "a broken disk", "--yes")
+    assert (reset.returncode, "needs one --candidate" in reset.stderr) == (2, True)
+    reset = labctl.run("exam", "reset", "e6", "--candidate", "002", "--reason", "a broken disk", "--yes")
+    assert (reset.returncode, "does not work on the machines now" in reset.stderr) == (6, True)
+    with session.doing(Act.CLOSE, "001"):
+        pass
+    assert labctl.run("down", "small-c001", "--yes").returncode == 0
+
+
 def test_without_sessions_the_first_step_is_told(labctl: Installation) -> None:
     done = labctl.run("exam", "status")
     assert done.returncode == 0

@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -21,7 +22,7 @@ from labctl.exam.session import find_session
 from labctl.exam.standing import Frozen
 from labctl.exam.start import start
 from labctl.exam.supervise import Beat, Supervisor, Watch, only_one, read_beat
-from labctl.monitor import Silent
+from labctl.monitor import Event, Silent
 from tests.exam.doubles import PAUSED, RUNNING, World, conduct
 from tests.exam.test_acts import ALL, Room, begin, make_room
 from tests.lab.doubles import Crash, Fault, Kill
@@ -38,6 +39,16 @@ class AtOnce(Crew):
         future: Future[T] = Future()
         future.set_result(fn(*args, **kwargs))
         return future
+
+
+@dataclass
+class Heard:
+    """A monitor that remembers."""
+
+    events: list[Event] = field(default_factory=list)
+
+    def tell(self, event: Event) -> None:
+        self.events.append(event)
 
 
 def supervisor(room: Room, home: Path, fault: Fault | None = None) -> Supervisor:
@@ -161,6 +172,34 @@ def test_a_candidate_who_is_held_by_another_act_delays_nobody(room: Room, tmp_pa
         assert (room.one("001").frozen, room.one("003").frozen) == (Frozen.NO, Frozen.YES)
     one.look()
     assert room.one("001").frozen is Frozen.YES
+
+
+def test_machines_that_were_made_anew_lose_their_links_again(room: Room, tmp_path: Path) -> None:
+    begin(room)
+    one = supervisor(room, tmp_path)
+    room.world.resets["small-c001"] = room.clock.steady + 5
+    go_to(room, one, 3, step=1)
+    room.world.links |= dict.fromkeys(room.world.links, True)  # what a new machine comes with
+    go_to(room, one, 4, step=1)
+    assert room.world.links == {"small-c001": False, "small-c002": True, "small-c003": True}
+
+
+def test_a_fault_in_one_session_costs_no_other_its_end(tmp_path: Path) -> None:
+    good, bad = make_room(tmp_path / "good"), make_room(tmp_path / "bad")
+    for room in (good, bad):
+        begin(room)
+        room.clock.go(3631)
+    broken = conduct(bad.session, bad.world)
+    broken.session.audit.write_bytes(b"{}\n" + broken.session.audit.read_bytes())
+    heard = Heard()
+    conducts = [broken, conduct(good.session, good.world)]
+    one = Supervisor(tmp_path / "good", good.clock, lambda: conducts, AtOnce(), heard)
+    one.watches = {"bad": Watch(conducts[0]), "e6": Watch(conducts[1])}
+    for _look in range(5):
+        one.look()
+    assert good.one("001").frozen is Frozen.YES
+    assert len(heard.events) == 1
+    assert "was changed" in heard.events[0].detail
 
 
 def test_a_full_disk_is_tried_again(room: Room, tmp_path: Path) -> None:

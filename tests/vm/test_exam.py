@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.vm, pytest.mark.labs, pytest.mark.timeout(2400)]
 
 NAME, WORDS = "e6-try", "cheval correct pile agrafe"
 LIST = "number;name;time_factor\n101;Ada Lovelace;\n102;Bob;1.33\n103;Chloé;\n"
-MINUTE = 1.5  # seconds: an hour of work lasts a minute and a half
+MINUTE = 5.0  # seconds: an hour of work lasts five minutes, which an emulated, loaded host needs for the verbs between
 LABS = ("dmz-101", "dmz-102", "dmz-103")
 TOP = TEST_HOME / "exams" / NAME
 
