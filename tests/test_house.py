@@ -28,6 +28,7 @@ GUIDES = {
     "trainer.md": "formateur.md",
     "student.md": "etudiant.md",
     "proctor.md": "surveillant.md",
+    "evidence.md": "preuves.md",
 }
 FOR_DEVELOPERS = {"structure.md", "benchmarks.md"}
 

@@ -37,6 +37,7 @@ DEADLINE = 60.0  # seconds for all questions of one machine
 SETTLE = 0.3  # seconds for the last frame to arrive
 ETH_P_ALL, SO_ATTACH_FILTER = 0x0003, 26
 MOST_FRAMES = 10_000
+MOST_PORTS = 40  # of the host, that are tried: each costs every machine a connection
 PYTHON = ["/usr/bin/python3", "-I", "-S", "-"]
 
 
@@ -151,7 +152,7 @@ def view_host(routes: Path = ROUTES) -> HostView:
             if one.status == psutil.CONN_LISTEN and one.laddr and not one.laddr.ip.startswith(("127.", "::1"))
         ]
     networks = tuple(one for one in read_routes(routes) if not one.overlaps(INTERNET_POOL))
-    return HostView(tuple(addresses), networks, read_gateways(routes), tuple(sorted(set(ports))))
+    return HostView(tuple(addresses), networks, read_gateways(routes), tuple(sorted(set(ports))[:MOST_PORTS]))
 
 
 def read_gateways(routes: Path) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from labctl.exam.session import Session
 from labctl.exam.standing import CandidateStanding
 from labctl.images.overlay import chain
 from labctl.lab.checking import SshProber
+from labctl.lab.files import explain_files
 from labctl.lab.standstill import everywhere, quiesce
 from labctl.lab.workplace import Workplace
 from labctl.monitor import Monitor
@@ -50,6 +51,12 @@ class SessionPapers:
         """Return the values that a candidate has drawn, none where nothing varies."""
         return self.both(number)[1]
 
+    def drawn(self) -> Mapping[str, Mapping[str, Value]]:
+        """Return the values of all candidates by number; none where nothing varies."""
+        _template, by_owner = open_papers(self.session, self.shipped)
+        listed = self.session.read().candidates.values()
+        return {one.number: by_owner[one.owner] for one in listed if one.owner in by_owner}
+
     def both(self, number: str) -> tuple[Paper, Mapping[str, Value]]:
         """Return the exam and the values of a candidate."""
         if number not in self.read:
@@ -75,8 +82,9 @@ class LabProofs:
         expected = recette_of(paper)
         outcomes = run_recette(expected, self.prober(candidate, paper), self.monitor, Moment.START)
         path = results_file(self.session.folder, candidate.owner, Moment.START)
-        save_results(path, outcomes, expected, self.now())
-        self.keep_start(candidate, paper)
+        with explain_files(self.session.folder):
+            save_results(path, outcomes, expected, self.now())
+            self.keep_start(candidate, paper)
         return judge_start(expected, outcomes)
 
     def isolation(self, number: str) -> Proof:
@@ -101,7 +109,8 @@ class LabProofs:
             self.wait_logins(candidate, paper)
             outcomes = run_recette(expected, self.prober(candidate, paper), self.monitor, Moment.END)
             path = results_file(self.session.folder, candidate.owner, Moment.END)
-            save_results(path, outcomes, expected, self.now())
+            with explain_files(self.session.folder):
+                save_results(path, outcomes, expected, self.now())
             told.update(count_results(expected, outcomes))
         return told
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from labctl.errors import Refused
 from labctl.exam.audit import Act, Step, utc_text
-from labctl.exam.evidence.store import PARTIAL, loosen
+from labctl.exam.evidence.store import loosen
 from labctl.exam.session import Session, exams_folder
 from labctl.exam.standing import Stage, Standing, number_of
 from labctl.lab.files import explain_files
@@ -102,8 +102,10 @@ def purge_candidate(session: Session, number: str) -> None:
     candidate = session.read().candidate(number)
     with explain_files(session.folder), session.doing(Act.PURGE, number):
         owner = candidate.owner
-        for name in (f"evidence/{owner}", f"evidence/{owner}{PARTIAL}", f"frozen/{number}", f"start/{owner}"):
+        for name in (f"frozen/{number}", f"start/{owner}", f"evidence/{owner}"):
             remove(session.folder / name)
+        for path in session.folder.glob(f"evidence/{owner}.*"):  # partial, or of a later freeze
+            remove(path)
         for pattern in (f"recette/{owner}-*.json", f"flows/{owner}.*.json", f"documents/*{owner}*"):
             for path in session.folder.glob(pattern):
                 path.unlink()

@@ -18,7 +18,19 @@ import psutil
 
 from labctl.hypervisor.door import Hypervisor
 from labctl.lab.workplace import Workplace
-from tests.benchmarks import boot, checks, clones, commands, consoles, image_build, overhead, portal, report, standing
+from tests.benchmarks import (
+    boot,
+    checks,
+    clones,
+    commands,
+    consoles,
+    evidence,
+    image_build,
+    overhead,
+    portal,
+    report,
+    standing,
+)
 
 HOME = Path(os.environ.get("LABCTL_BENCH_HOME", "/var/lib/labctl-bench"))
 LABS = tuple(path.stem for path in checks.SHIPPED)
@@ -47,6 +59,9 @@ GOALS = {
     "the same, memory (PSS), MB": ("portal-standing", "pss_mb", "≤ 150", 150.0),
     "change in libvirt to change at 50 browsers, seconds": ("portal-standing", "change_seconds", "≤ 1", 1.0),
     "grid of a class, 24 labs × 40 checks, from the database, seconds": ("report", "grid_seconds", "≤ 1", 1.0),
+    "evidence of one candidate, 3 machines, seconds": ("evidence", "collect_seconds", "≤ 60", 60.0),
+    "the same, size against what changed": ("evidence", "size_ratio", "≤ 1.2", 1.2),
+    "`exam verify` of a session against SHA-256 alone, speed": ("evidence", "verify_ratio", "≥ 0.7", 0.7),
     "checks of the largest lab against its slowest node by hand": ("checks", "checks_ratio", "≤ 1.3", 1.3),
     **{f"golden build of `{lab}`, images built, minutes": (f"golden-{lab}", "minutes", "≤ 15", 15.0) for lab in LABS},
     **{f"memory of the nodes of `{lab}`, GiB": (f"golden-{lab}", "gib", "≤ 6", 6.0) for lab in LABS},
@@ -65,6 +80,7 @@ def measure_parts() -> dict[str, Callable[[Workplace], Figures]]:
         "portal-console": lambda _place: consoles.measure(HOME / "console"),
         "portal-standing": lambda _place: standing.measure(HOME / "standing"),
         "report": lambda _place: report.measure(HOME / "report"),
+        "evidence": lambda _place: evidence.measure(HOME / "evidence"),
         "image": lambda _place: image_build.measure(HOME / "image-build"),
         **{f"golden-{path.stem}": partial(checks.measure_golden, path=path) for path in checks.SHIPPED},
         "checks": checks.measure,

@@ -155,3 +155,13 @@ def test_a_paused_domain_is_seen_and_resumed(hypervisor: Hypervisor, virsh: libv
     hypervisor.start_domain("dmz-ada-web", LAB)
     hypervisor.start_domain("dmz-ada-web", LAB)
     assert seen(hypervisor, "dmz-ada-web").state is DomainState.RUNNING
+
+
+def test_a_domain_is_described_to_its_own_lab_alone(hypervisor: Hypervisor) -> None:
+    hypervisor.define_domain(WEB)
+    assert "<name>dmz-ada-web</name>" in hypervisor.describe_domain("dmz-ada-web", LAB)
+    with pytest.raises(Refused):
+        hypervisor.describe_domain("dmz-ada-web", "dmz-bob")
+    with pytest.raises(LabctlError):
+        hypervisor.describe_domain("dmz-ada-nothing", LAB)
+    hypervisor.remove_domain("dmz-ada-web", LAB)

@@ -252,3 +252,19 @@ def test_no_daemon_at_all_is_told_at_once(tmp_path: Path) -> None:  # F-10
     ):
         door.observe()
     assert time.monotonic() - began < 5
+
+
+def test_the_screen_of_a_guest_is_pictured_while_it_runs_and_while_it_stands_still(door: Hypervisor) -> None:
+    make_guest(door, "<graphics type='vnc'><listen type='none'/></graphics><video><model type='vga'/></video>")
+    with pytest.raises(LabctlError):
+        door.take_picture(NAME, LAB)  # switched off
+    door.start_domain(NAME, LAB)
+    assert door.take_picture(NAME, LAB).startswith(b"P6")
+    door.suspend_domain(NAME, LAB)
+    picture = door.take_picture(NAME, LAB)
+    assert picture.startswith(b"P6")
+    assert len(picture) > 640 * 400
+    assert f"<name>{NAME}</name>" in door.describe_domain(NAME, LAB)
+    for ask in (door.take_picture, door.describe_domain):
+        with pytest.raises(Refused):
+            ask(NAME, "dmz-bob")

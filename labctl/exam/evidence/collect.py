@@ -10,12 +10,14 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from labctl.errors import LabctlError, Refused
-from labctl.exam.evidence.difference import find_difference, write_difference
+from labctl.exam.answers import find_borrowed, find_collisions
+from labctl.exam.evidence.difference import Difference, find_difference, write_difference
 from labctl.exam.evidence.manifest import MANIFEST, Manifest, hash_file
 from labctl.exam.evidence.material import CONSOLE_MOST, Machine, Material, Recorder, estimate
 from labctl.exam.evidence.picture import make_png
 from labctl.exam.evidence.store import Writing, open_draft, write_durably
 from labctl.exam.evidence.tree import Tree, load_tree, read_histories, read_tree
+from labctl.exam.recette import Moment
 from labctl.images.copying import copy_disk
 from labctl.lab.keeping import ROOM_KEPT, free_bytes
 from labctl.language import _
@@ -159,7 +161,8 @@ def write_machines(collector: Collector, material: Material, writing: Writing) -
 
 
 def write_configuration(collector: Collector, material: Material, writing: Writing) -> None:
-    """Compare each machine's configuration with the golden lab's, read from the kept disk."""
+    """Compare each machine's configuration with the golden lab's, read from the kept disk; look for others' answers."""
+    differences: list[Difference] = []
     for machine in material.machines:
         if not machine.disk.exists() or not machine.base:
             writing.missing.append(_("{node}: there is no frozen disk").format(node=machine.node))
@@ -169,6 +172,12 @@ def write_configuration(collector: Collector, material: Material, writing: Writi
         writing.write(f"configuration/{machine.node}.diff", write_difference(found).encode("utf-8", "replace"))
         writing.write_json(f"configuration/{machine.node}.json", found.to_dict())
         writing.missing += [f"{machine.node}: {one}" for one in found.unread]
+        differences.append(found)
+    borrowed: list[JsonValue] = [one.to_dict() for one in find_borrowed(material.number, material.drawn, differences)]
+    same: list[JsonValue] = [*find_collisions(material.number, material.drawn)]
+    told: dict[str, JsonValue] = {"same_values": same, "values_of_others": borrowed, "resets": material.resets}
+    writing.write_json("integrity.json", {"version": 1, **told})
+    writing.facts |= {"same_values": len(same), "values_of_others": len(borrowed), "resets": material.resets}
 
 
 def load_start(material: Material, machine: Machine) -> Tree | None:
@@ -220,10 +229,11 @@ def safe(name: str) -> str:
 def write_results(_collector: Collector, material: Material, writing: Writing) -> None:
     """Keep the results of the recette, with what machines answered, and the values that were drawn."""
     writing.write_json("variant.json", {"version": 1, "candidate": material.number, "values": dict(material.values)})
-    for name, path in material.results.items():
-        try:
+    for name in map(str, Moment):
+        path = material.results.get(name)
+        if path and path.exists():
             writing.write(f"recette/{name}.json", path.read_bytes())
-        except FileNotFoundError:
+        else:
             writing.missing.append(_("the recette was not run: {name}").format(name=name))
 
 
@@ -244,6 +254,7 @@ def summary(folder: Path, whole: Manifest) -> dict[str, JsonValue]:
         "folder": folder.name, "manifest": hash_file(folder / MANIFEST).sha256, "files": len(whole.files),
         "bytes": sum(one.bytes for one in whole.files.values()),
         "missing": len(missing) if isinstance(missing, list) else 0,
+        **{key: whole.facts.get(key, 0) for key in ("same_values", "values_of_others", "resets")},
     }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
@@ -10,11 +11,11 @@ from pydantic import JsonValue
 
 from labctl.errors import LabctlError, Refused
 from labctl.exam.audit import Act, Step, utc_text
-from labctl.exam.conduct import Became, Conduct, Result, Results, select
+from labctl.exam.conduct import Became, Conduct, Result, Results, hold_candidate, select
 from labctl.exam.evidence.collect import Collector, summary
 from labctl.exam.evidence.manifest import Manifest
 from labctl.exam.evidence.material import Material, Recorder
-from labctl.exam.evidence.sources import find_freeze, find_material
+from labctl.exam.evidence.sources import find_freeze, find_material, has_results
 from labctl.exam.evidence.store import Partial, copy_evidence, read_whole
 from labctl.exam.evidence.verify import EVIDENCE, LOG, SEALED
 from labctl.exam.proofs import LabProofs
@@ -45,7 +46,8 @@ class Collecting:
         for one in select(self.conduct.session.read(), numbers):
             try:
                 find_freeze(one)
-                facts = self.proofs.recette(one.number, self.conduct.labs)
+                with hold_candidate(self.conduct.session, one.number, self.conduct.patience):
+                    facts = self.proofs.recette(one.number, self.conduct.labs)
                 results[one.number] = Result(Became.DONE, told_results(facts), facts)
             except Refused as exc:
                 results[one.number] = Result(Became.REFUSED, exc.message)
@@ -82,17 +84,18 @@ class Collecting:
 
     def material(self, one: CandidateStanding) -> Material:
         """Return what there is of a candidate's work."""
-        paper, values = self.proofs.papers.both(one.number)
-        return find_material(self.place, self.conduct.session, one, paper, values)
+        papers = self.proofs.papers
+        return find_material(self.place, self.conduct.session, one, papers.paper(one.number), papers.drawn())
 
     def collect_one(
         self, collector: Collector, one: CandidateStanding, material: Material, copies: Path | None, *, recette: bool
     ) -> Result:
         """Collect and copy the evidence of one candidate; a failure of one holds back no other, a full disk does."""
         try:
-            result = self.gather(collector, one, material, recette=recette)
-            if copies:
-                self.copy_one(collector.place(material), copies / EVIDENCE / material.folder, one.number)
+            with hold_candidate(self.conduct.session, one.number, self.conduct.patience):
+                result = self.gather(collector, one, material, recette=recette)
+                if copies:
+                    self.copy_one(collector.place(material), copies / EVIDENCE / material.folder, one.number)
         except Partial:
             raise
         except Refused as exc:
@@ -104,11 +107,13 @@ class Collecting:
     def gather(self, collector: Collector, one: CandidateStanding, material: Material, *, recette: bool) -> Result:
         """Collect the evidence of one candidate where it is not there yet."""
         session, folder = self.conduct.session, collector.place(material)
-        whole = read_whole(folder, one.number)
-        if whole and Act.COLLECT not in one.unfinished and Act.COLLECT in one.last:
+        whole, now = read_whole(folder, one.number), session.read().candidate(one.number)
+        if whole and Act.COLLECT not in now.unfinished and Act.COLLECT in now.last:
             return Result(Became.ALREADY)
-        if not whole and recette and not material.results["end"].exists():
-            self.proofs.recette(one.number, self.conduct.labs)
+        if not whole and recette and not has_results(now):
+            with suppress(LabctlError):  # the log says why not, and the manifest that there is none
+                self.proofs.recette(one.number, self.conduct.labs)
+            material = self.material(session.read().candidate(one.number))
         with session.doing(Act.COLLECT, one.number, copy=material.copy) as told:
             collector.collect(material, lambda: self.manifest(one, material))
             collected = read_whole(folder, one.number)

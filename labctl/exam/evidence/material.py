@@ -8,6 +8,7 @@ from typing import Protocol
 from pydantic import JsonValue
 
 from labctl.lab.frozen import taken
+from labctl.topology.variants import Value
 
 SMALL = 24 << 20  # bytes for each machine: description, picture, differences; more than was ever seen
 CONSOLE_MOST = 64 << 20  # bytes of a console's log that are kept, from its end
@@ -46,6 +47,7 @@ class Material:
     """One candidate. `folder` is the name of the folder of evidence, `copy` that of the frozen copy.
 
     `history` is what labctl did with the lab, `log` the candidate's own lines of the audit log as they stand there.
+    `drawn` are the values of all candidates by number; `resets` counts what this one made anew.
     `results` are files by their name in the evidence; `start` has the trees of before the work, by node, where they
     were kept. `flows` has the files of the flows that were seen, by network of the kind `internet`.
     """
@@ -59,6 +61,8 @@ class Material:
     history: tuple[Mapping[str, JsonValue], ...] = ()
     log: bytes = b""
     values: Mapping[str, JsonValue] = field(default_factory=dict)
+    drawn: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    resets: int = 0
     results: Mapping[str, Path] = field(default_factory=dict)
     start: Mapping[str, Path] = field(default_factory=dict)
     flows: Mapping[str, Path] = field(default_factory=dict)

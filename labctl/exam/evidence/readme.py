@@ -16,6 +16,7 @@ disks/             disques : ce que le candidat a écrit, par-dessus le disque d
 machines/          description des machines (XML de libvirt) et image de leur écran
 logs/              consoles, historique des commandes, journal du laboratoire, flux réseau vus
 variant.json       valeurs tirées pour ce candidat
+integrity.json     valeurs d'autres candidats dans ce travail, réinitialisations : aucun verdict
 
 EN
 This folder holds the evidence of a candidate's work in a practical exam. It is complete and signed.
@@ -32,4 +33,5 @@ disks/             disks: what the candidate wrote, on top of the golden lab's d
 machines/          descriptions of the machines (libvirt's XML) and pictures of their screens
 logs/              consoles, history of commands, the lab's log, network flows that were seen
 variant.json       values that were drawn for this candidate
+integrity.json     values of other candidates in this work, resets: questions, and no verdict
 """

@@ -8,6 +8,7 @@ from pydantic import JsonValue
 from labctl.errors import Refused
 from labctl.exam.audit import Act, Entry, Step, line_of, read_entries
 from labctl.exam.evidence.material import Machine, Material
+from labctl.exam.evidence.store import read_whole
 from labctl.exam.load import Paper
 from labctl.exam.recette import Moment, results_file
 from labctl.exam.session import Session
@@ -44,9 +45,16 @@ def find_freeze(candidate: CandidateStanding) -> Entry:
 
 
 def find_material(
-    place: Workplace, session: Session, candidate: CandidateStanding, paper: Paper, values: Mapping[str, Value]
+    place: Workplace,
+    session: Session,
+    candidate: CandidateStanding,
+    paper: Paper,
+    drawn: Mapping[str, Mapping[str, Value]],
 ) -> Material:
-    """Return what there is of a candidate's work; `paper` has their `values`. Raises Refused where it is not frozen."""
+    """Return what there is of a candidate's work; `paper` has their values, `drawn` those of all by number.
+
+    Raises Refused where it is not frozen.
+    """
     frozen = find_freeze(candidate)
     copy = session.folder / str(frozen.facts.get("folder", ""))
     layout = place.layout(candidate.lab, paper.topology)
@@ -57,7 +65,7 @@ def find_material(
     flows = flows_files(session.folder, candidate.owner, layout) if paper.exam.evidence.flows else {}
     return Material(
         number=candidate.number,
-        folder=candidate.owner,
+        folder=choose_folder(session, candidate, copy.name),
         lab=candidate.lab,
         golden=next((tag.golden for tag in tags if tag.golden), ""),
         machines=tuple(
@@ -75,14 +83,33 @@ def find_material(
             for one in place.store.events(candidate.lab)
         ),
         log=b"".join(own_lines(session.audit, candidate.number)),
-        values=plain_values(values),
-        results={
-            str(moment): results_file(session.folder, candidate.owner, moment) for moment in Moment
-        },
+        values=plain_values(drawn.get(candidate.number, {})),
+        drawn=drawn,
+        resets=sum(entry.step in {Step.DONE, Step.NOTED} for entry in candidate.entries(Act.RESET)),
+        results=find_results(session, candidate),
         start={node: path for node, path in starts.items() if path.exists()},
         flows={network: path for network, (path, _bridge) in flows.items()},
         screenshots=paper.exam.evidence.screenshots,
     )  # fmt: skip
+
+
+def choose_folder(session: Session, candidate: CandidateStanding, copy: str) -> str:
+    """Return the name of the folder of evidence: another one for work that went on after it was collected once."""
+    whole = read_whole(session.folder / "evidence" / candidate.owner, candidate.number)
+    again = whole is not None and whole.facts.get("frozen_copy", copy) != copy
+    return f"{candidate.owner}.{copy}" if again else candidate.owner
+
+
+def has_results(candidate: CandidateStanding) -> bool:
+    """Return whether the recette was run since the work was frozen last."""
+    run = candidate.last.get(Act.RECETTE)
+    return run is not None and run.seq > find_freeze(candidate).seq
+
+
+def find_results(session: Session, candidate: CandidateStanding) -> dict[str, Path]:
+    """Return the results that count: those of before the work, and those of what was frozen last."""
+    found = {Moment.START: True, Moment.END: has_results(candidate)}
+    return {str(one): results_file(session.folder, candidate.owner, one) for one in Moment if found[one]}
 
 
 def own_base(place: Workplace, disk: Path) -> tuple[Path, ...]:

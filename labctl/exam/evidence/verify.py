@@ -29,6 +29,7 @@ from labctl.exam.evidence.manifest import (
     hash_file,
     load_manifest,
 )
+from labctl.exam.evidence.seal_proof import prove_seal
 from labctl.exam.evidence.store import PARTIAL, PROGRESS, RESERVE, load_progress
 from labctl.exam.signing import fingerprint, is_signed
 from labctl.language import _
@@ -243,20 +244,18 @@ def check_log(look: Look, log: LogProof, head: str, *, whole: bool) -> None:
         look.findings += log.check_head(head)
     if not whole:
         return
-    there = {manifest.candidate for manifest in look.manifests.values()}
+    look.findings += prove_seal(look.top, log.entries)
     gone = {entry.candidate for entry in log.entries if entry.act is Act.PURGE and entry.step is Step.DONE}
     for entry in log.entries:
-        known = entry.act is Act.COLLECT and entry.step is Step.DONE and entry.candidate
-        if known and entry.candidate not in there | gone:
-            there.add(entry.candidate)
-            folder = str(entry.facts.get("folder", entry.candidate))
-            look.tell(Trouble.EVIDENCE_MISSING, f"{EVIDENCE}/{folder}")
-        elif known:
-            look.findings += check_collected(look, entry.candidate, str(entry.facts.get("manifest", "")))
+        if entry.act is Act.COLLECT and entry.step is Step.DONE and entry.candidate not in gone:
+            folder = look.top / EVIDENCE / Path(str(entry.facts.get("folder", entry.candidate))).name
+            look.findings += check_collected(look, folder, str(entry.facts.get("manifest", "")))
 
 
-def check_collected(look: Look, candidate: str, manifest: str) -> Iterator[Finding]:
-    """Yield the manifests that are not the ones whose hash the log has."""
-    for place, one in look.manifests.items():
-        if one.candidate == candidate and manifest and hash_file(Path(place) / MANIFEST).sha256 != manifest:
-            yield Finding(Trouble.CHANGED, (Path(place) / MANIFEST).relative_to(look.top).as_posix())
+def check_collected(look: Look, place: Path, manifest: str) -> Iterator[Finding]:
+    """Yield that evidence is gone, or that its manifest is not the one whose hash the log has."""
+    name = place.relative_to(look.top).as_posix()
+    if not place.is_dir():
+        yield Finding(Trouble.EVIDENCE_MISSING, name)
+    elif str(place) in look.manifests and manifest and hash_file(place / MANIFEST).sha256 != manifest:
+        yield Finding(Trouble.CHANGED, f"{name}/{MANIFEST}")

@@ -69,9 +69,9 @@ def material(tmp_path: Path, session: Session) -> Material:
     web = Machine("web", "small-c001.web", "small-c001", frozen / "web.qcow2", (base,), tmp_path / "web.log")
     dead = Machine("dead", "small-c001.dead", "small-c001", frozen / "dead.qcow2", (), tmp_path / "dead.log")
     return Material(
-        "001", "c001", "small-c001", "small-0123456789ab", (web, dead), "freeze-1", ({"what": "reset"},), b"{}\n",
-        {"page": "plan", "port": 7080}, {"end": results, "start": tmp_path / "nothing.json"}, {"web": kept},
-        {"outside": flows},
+        number="001", folder="c001", lab="small-c001", golden="small-0123456789ab", machines=(web, dead),
+        copy="freeze-1", history=({"what": "reset"},), log=b"{}\n", values={"page": "plan", "port": 7080},
+        results={"end": results, "start": tmp_path / "nothing.json"}, start={"web": kept}, flows={"outside": flows},
     )  # fmt: skip
 
 
@@ -94,6 +94,7 @@ def test_every_part_is_there_and_what_is_not_is_said(
         "disks/web.qcow2", "disks/golden.json", "machines/web.xml", "machines/web.png", "machines/dead.xml",
         "variant.json", "recette/end.json", "logs/web.console.log", "logs/web.root.history", "logs/lab.json",
         "logs/session.jsonl", "logs/flows-outside.json", "configuration/web.diff", "configuration/web.json",
+        "integrity.json",
         "README.txt", "SHA256SUMS", "KEY.pem", "MANIFEST.json", "MANIFEST.sig",
     }  # fmt: skip
     missing = " ".join(told_missing(whole))
@@ -110,7 +111,7 @@ def test_every_part_is_there_and_what_is_not_is_said(
     assert (folder / "machines/web.png").read_bytes().startswith(b"\x89PNG")
     said = summary(folder, whole)
     assert said["folder"] == "c001"
-    assert said["files"] == 17
+    assert said["files"] == 18
 
 
 def test_evidence_takes_little_more_than_what_changed(
@@ -136,7 +137,8 @@ def test_what_is_not_wanted_is_neither_taken_nor_missed(
     collector: Collector, material: Material, session: Session
 ) -> None:
     web = material.machines[0]
-    plain = replace(material, machines=(web,), results={}, flows={}, screenshots=False)
+    both = dict.fromkeys(("start", "end"), material.results["end"])
+    plain = replace(material, machines=(web,), results=both, flows={}, screenshots=False)
     whole = collector.collect(plain, signed(session))
     assert whole is not None
     assert list(told_missing(whole)) == []

@@ -151,6 +151,33 @@ def test_a_disk_that_stands_on_something_else_is_refused(collecting: Collecting,
     assert "other.qcow2" in results["001"].reason
 
 
+def test_work_that_went_on_is_collected_beside_what_was_collected(collecting: Collecting) -> None:
+    session = collecting.conduct.session
+    collecting.collect(["001"], None, recette=True)
+    first = session.folder / "frozen/001/freeze-1"
+    shutil.copytree(first, first.with_name("freeze-2"))
+    with session.writing() as log:
+        log.add(Act.FREEZE, Step.BEGUN, "001", copy="freeze-2", left="suspended", reason="deadline")
+        log.add(Act.FREEZE, Step.DONE, "001", copy="freeze-2", folder="frozen/001/freeze-2", left="suspended")
+    results = collecting.collect(["001"], None, recette=True)
+    assert results["001"].became is Became.DONE
+    assert sorted(path.name for path in (session.folder / "evidence").iterdir()) == ["c001", "c001.freeze-2"]
+    assert len(session.read().candidates["001"].entries(Act.RECETTE)) == 4  # the old results are of other work
+    found = verify(session.folder)
+    assert found.ok, [one.text() for one in found.findings]
+    assert collecting.collect(["001"], None, recette=True)["001"].became is Became.ALREADY
+
+
+def test_machines_that_do_not_run_again_are_collected_without_results(collecting: Collecting) -> None:
+    labs = collecting.conduct.labs
+    assert isinstance(labs, FakeLabs)
+    labs.world.refusing.add("small-c001")
+    assert collecting.collect(["001"], None, recette=True)["001"].became is Became.DONE
+    folder = collecting.conduct.session.folder / "evidence/c001"
+    assert not (folder / "recette/end.json").exists()
+    assert "recette" in " ".join(json.loads((folder / "MANIFEST.json").read_text())["facts"]["missing"])
+
+
 def test_a_frozen_disk_that_is_a_link_is_not_taken(collecting: Collecting) -> None:
     session = collecting.conduct.session
     for disk in (session.folder / "frozen/002/freeze-1/disks").iterdir():

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from labctl.errors import LabctlError
-from labctl.exam.audit import Act, follow, line_of
+from labctl.exam.audit import Act, Step, follow, line_of
 from labctl.exam.evidence.findings import Trouble
 from labctl.exam.evidence.manifest import KEY, MANIFEST, SIGNATURE
 from labctl.exam.evidence.verify import LOG, Verified, verify
+from labctl.exam.seal import Cost, seal
 from labctl.exam.session import Session
 from labctl.exam.signing import fingerprint
 from tests.exam.evidence.folders import collected, draft_of, open_up, write_files
@@ -183,6 +184,30 @@ def test_half_a_line_of_a_crash_is_no_change(session: Session) -> None:
     with session.audit.open("ab") as file:
         file.write(b'{"act":"incident","bo')
     assert verify(session.folder, head=head).ok
+
+
+def sealed(tmp_path: Path) -> Session:
+    session = make_session(tmp_path, HandClock(), 1)
+    (session.papers / "exam.yml").write_text("secret")
+    with session.writing() as log:
+        log.add(Act.PREPARE, Step.DONE)
+    seal(session, "a long passphrase", {}, Cost(n=2))
+    return session
+
+
+def test_a_seal_is_verified_without_its_passphrase(tmp_path: Path) -> None:
+    session = sealed(tmp_path)
+    assert verify(session.folder).ok
+    for name, trouble in (("bundle.bin", "changed"), ("manifest.sig", "signature"), ("manifest.json", "signature")):
+        path = session.sealed / name
+        before = path.read_bytes()
+        path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+        about = "manifest.json" if trouble == "signature" else name
+        assert (trouble, f"sealed/{about}") in troubles(verify(session.folder)), name
+        path.unlink()
+        assert ("missing", f"sealed/{name}") in troubles(verify(session.folder))
+        path.write_bytes(before)
+    assert verify(session.folder).ok
 
 
 def test_partial_evidence_is_named_as_such_and_checked(tmp_path: Path) -> None:
