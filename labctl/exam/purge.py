@@ -13,6 +13,7 @@ from pathlib import Path
 
 from labctl.errors import Refused
 from labctl.exam.audit import Act, Step, utc_text
+from labctl.exam.documents.making import OF_ONE
 from labctl.exam.evidence.store import loosen
 from labctl.exam.session import Session, exams_folder
 from labctl.exam.standing import Stage, Standing, number_of
@@ -106,7 +107,8 @@ def purge_candidate(session: Session, number: str) -> None:
             remove(session.folder / name)
         for path in session.folder.glob(f"evidence/{owner}.*"):  # partial, or of a later freeze
             remove(path)
-        for pattern in (f"recette/{owner}-*.json", f"flows/{owner}.*.json", f"documents/*{owner}*"):
+        papers = (f"documents/{kind}-{owner}.*" for kind in OF_ONE)  # one name may be the end of another
+        for pattern in (f"recette/{owner}-*.json", f"flows/{owner}.*.json", *papers):
             for path in session.folder.glob(pattern):
                 path.unlink()
 

@@ -126,19 +126,21 @@ def list_reasons(entry: Entry, language: str) -> Iterator[str]:
 
 
 def list_details(entry: Entry, heading: Heading) -> Iterator[str]:
-    """Yield that an act failed, its phase, the time that it gave, its machine, and when machines stood still."""
+    """Yield that an act failed, its phase, the time that it gave, its machines, and when machines stood still."""
     language, words = heading.language, pick_words(heading.language)
     if entry.step is Step.FAILED:
         yield words["failed"]
-    phase, node, stopped = (entry.facts.get(key) for key in ("phase", "node", "suspended"))
+    phase, nodes, stopped = (entry.facts.get(key) for key in ("phase", "nodes", "suspended"))
     if phase in set(Phase):
         yield name_phase(Phase(str(phase)), language)
     if seconds := number_of(entry.facts, "seconds"):
         yield ("+" if seconds > 0 else "−") + length(timedelta(seconds=abs(seconds)))
     if seconds := number_of(entry.facts, "compensation"):
         yield f"{words['compensated']} {length(timedelta(seconds=seconds))}"
-    if isinstance(node, str) and node:
-        yield show_line(node)
+    if isinstance(nodes, list):
+        yield show_line(" ".join(map(str, nodes))) or words["whole_lab"]
+    if entry.facts.get("own") is True:
+        yield words["own_wish"]
     if isinstance(stopped, str) and stopped:
         yield f"{words['stopped']} {heading.hour(datetime.fromisoformat(stopped))}"
 
@@ -148,7 +150,7 @@ def sum_up(candidate: CandidateStanding, heading: Heading, names: Names) -> Sum:
     clocks = candidate.clocks.values()
     extended = sum((clock.extended for clock in clocks), timedelta())
     paused = sum((paused_time(clock, heading.made) for clock in clocks), timedelta())
-    resets = sum(entry.step in {Step.DONE, Step.NOTED} for entry in candidate.entries(Act.RESET))
+    resets = sum(entry.step is Step.BEGUN for entry in candidate.entries(Act.RESET))
     return Sum(
         names.show(candidate.number), length(extended) if extended else "–", length(paused) if paused else "–", resets
     )  # fmt: skip

@@ -1,6 +1,6 @@
 """The fixed words of the documents of exams, in the language of a document and not in that of whoever makes it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from labctl.exam.audit import Act
 from labctl.exam.model import Phase, Reset, Start
@@ -37,6 +37,7 @@ WORDS: Mapping[str, str] = {
     "constraints": N_("What must be respected"),
     "expected_results": N_("What is expected in the end"),
     "rules": N_("In the room"),
+    "no_internet": N_("The Internet cannot be reached from the machines."),
     "more_time": N_(
         "Whoever is given more time, or whose clock is stopped, is told the new end: it holds in the place of the "
         "printed one."
@@ -95,6 +96,8 @@ WORDS: Mapping[str, str] = {
     "reason": N_("Reason or text"),
     "by": N_("By"),
     "deadline": N_("time over"),
+    "whole_lab": N_("the whole lab"),
+    "own_wish": N_("by the candidate"),
     "wrong_passphrase": N_("wrong passphrase"),
     "compensated": N_("compensated by"),
     "stopped": N_("machines stopped at"),
@@ -151,14 +154,6 @@ def name_phase(phase: Phase, language: str) -> str:
         Phase.PRACTICAL: gettext("Work on the machines"),
         Phase.RECETTE: gettext("Acceptance test and second interview"),
     }[phase]
-
-
-def explain_internet(names: Sequence[str], language: str) -> str:
-    """Return what of the Internet may be reached."""
-    gettext = translations(language).gettext
-    if not names:
-        return gettext("The Internet cannot be reached from the machines.")
-    return gettext("Of the Internet, you may use these names and no other: {names}.").format(names=", ".join(names))
 
 
 def explain_reset(reset: Reset, language: str) -> str:

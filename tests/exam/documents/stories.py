@@ -105,7 +105,10 @@ def under_way(**changes: JsonValue) -> Story:
     story.add(Act.INCIDENT, Step.NOTED, "0101", compensation=120, reason=HOSTILE)
     story.add(Act.INCIDENT, Step.NOTED, "", reason="the lights went out")
     story.do(Act.PAUSE, "0102", reason="illness")
-    story.add(Act.RESET, Step.NOTED, "0103", node="web")
+    story.add(Act.RESET, Step.BEGUN, "0103", nodes=["web"], own=True, reason="")
+    story.add(Act.RESET, Step.DONE, "0103")
+    story.add(Act.RESET, Step.BEGUN, "0103", nodes=[], own=False, reason="the lab was broken")
+    story.add(Act.RESET, Step.FAILED, "0103", error="web did not come up")
     return story
 
 

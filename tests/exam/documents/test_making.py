@@ -1,19 +1,22 @@
 """Which documents are wanted, what they are called, and whose name reaches which of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from labctl.errors import LabctlError
-from labctl.exam.documents.making import Kind, Maker, Own
+from labctl.exam.documents.making import OF_ONE, Kind, Maker, Own, Wanted
 from labctl.exam.documents.person import Names
 from labctl.exam.documents.proctor import Checksums
 from labctl.exam.documents.recette import Proof
+from labctl.exam.purge import purge_candidate
 from labctl.exam.standing import CandidateStanding, Standing
 from labctl.topology.model import Topology
 from tests.exam.documents.papers import VALUES, drawn_paper, results
 from tests.exam.documents.stories import NAMES, START, over
+from tests.exam.sessions import HandClock, make_session
 from tests.topology.known import known
 
 
@@ -69,3 +72,16 @@ def test_names_are_on_every_document_of_the_jury_and_on_no_other(language: str) 
     assert with_name == {Kind.PROCTOR, Kind.RECETTE, Kind.QUESTIONS, Kind.INCIDENTS}
     assert pages.keys() == set(Kind)
     assert "https://labctl.example" in pages[Kind.CANDIDATE]
+
+
+def test_documents_of_one_candidate_go_and_those_of_others_stay(tmp_path: Path) -> None:
+    session = make_session(tmp_path, HandClock(), 3)
+    for one in session.read().candidates.values():
+        for owner in (one.owner, f"a-{one.owner}"):
+            for kind in OF_ONE:
+                name = Wanted(kind, replace(one, owner=owner)).file_name("fr", "pdf")
+                (session.documents / name).write_bytes(b"%PDF")
+    purge_candidate(session, "001")
+    left = {path.name for path in session.documents.iterdir()}
+    assert not {name for name in left if "-c001." in name and "-a-" not in name}
+    assert len(left) == 3 * 6 - 3

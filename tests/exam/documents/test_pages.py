@@ -140,6 +140,9 @@ def test_the_journal_has_each_change_of_time_once_with_its_reason() -> None:
     assert "Work on the machines, +5 min late start" in text
     assert "incident compensated by 2 min fire alarm" in text
     assert "whole session incident the lights went out" in text
+    assert "0103 reset web, by the candidate root" in text
+    assert "0103 reset failed, the whole lab the lab was broken; web did not come up" in text
+    assert "0103 – – 2" in text
     assert text.count("work frozen") == 4
     assert "work frozen failed time over; no room on the disk" in text
     assert "machines stopped at 08:45:11 time over" in text
