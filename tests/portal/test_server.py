@@ -19,7 +19,7 @@ import pytest
 from labctl.worker.answers import Event
 from labctl.worker.certificate import ensure_certificate
 from tests.lab.doubles import World, make_place
-from tests.worker.offices import ALICE, Desk, make_labs, open_desk
+from tests.worker.offices import ALICE, Desk, make_labs, open_desk, wait_for
 
 STREAMS = 24
 SOON = 1.0  # seconds from a change to the browser
@@ -115,7 +115,7 @@ def test_a_change_reaches_every_browser_within_a_second_and_a_stop_ends_all(
             thread.start()
         for _one in threads:
             assert ready.acquire(timeout=20)
-        time.sleep(0.5)  # the worker takes each subscription up after its answer
+        wait_for(lambda: desk.office.hub.count() == STREAMS)  # the worker takes each subscription up after its answer
         heard.clear()
         begun = time.monotonic()
         desk.office.hub.publish(lambda _language: Event(kind="lab", lab=ALICE), ALICE, "alice")

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import httpx2
@@ -17,6 +18,7 @@ from labctl.worker.client import BlockingClient
 from labctl.worker.records import Records
 from labctl.worker.requests import AskBoard, AskJobs
 from labctl.worker.values import JobState, LabState
+from labctl.worker.wire import NotDone
 from tests.homes import TEST_HOME
 from tests.vm.conftest import Installation
 from tests.vm.portals import TRAINER, Portal, begin_sessions, forget_people, open_portal
@@ -69,8 +71,11 @@ class Class:
         return [job for job in found if job.verb == "reset"]
 
     def states(self) -> set[LabState]:
+        """Return the states of the labs, none while the worker is not there yet."""
         asked = AskBoard(token=self.portal.token(TRAINER), language="en", class_name=CLASS)
-        return {row.state for row in self.worker.ask(asked).rows}
+        with suppress(NotDone):
+            return {row.state for row in self.worker.ask(asked).rows}
+        return set()
 
 
 def wait_for(look: Callable[[], bool], seconds: float) -> None:
