@@ -271,28 +271,6 @@ class Board(Model):
     at: str = ""
 
 
-class ForecastShare(Model):
-    """One resource, in words and with its unit: what one lab takes, what is free, how many labs fit."""
-
-    resource: str
-    each: str
-    free: str
-    fits: int
-
-
-class ForecastAnswer(Model):
-    """Whether the labs of a class fit: `wanted` new ones, `fits` of them, `existing` that are there already."""
-
-    topology: str
-    wanted: int
-    existing: int
-    fits: int
-    said: str
-    seconds: float | None = None
-    shares: tuple[ForecastShare, ...] = ()
-    allowed: bool = True
-
-
 class Acted(Model):
     """What became of one act on many labs: jobs of those that were accepted, and why the others were not."""
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 
 from labctl.language import speaking
 from labctl.worker import answers as a
+from labctl.worker import forecast_answers as f
 from labctl.worker import requests as r
 from labctl.worker.client import OpenedConsole
 from labctl.worker.values import ConsoleMode, JobState, LabState, Model, Refusal, Role
@@ -308,14 +309,14 @@ class FakeWorker(FakeExam):
             )
         return a.Board(class_name=CLASS, nodes=NODES, rows=tuple(rows), at=AT)
 
-    def forecast(self, request: r.AskForecast, person: a.Person) -> a.ForecastAnswer:
+    def forecast(self, request: r.AskForecast, person: a.Person) -> f.ForecastAnswer:
         self.staff(person)
         shares = (
-            a.ForecastShare(resource="Mémoire", each="1,2 Gio", free="18,4 Gio", fits=15),
-            a.ForecastShare(resource="Disque", each="0,8 Gio", free="210,0 Gio", fits=262),
+            f.ForecastShare(resource="Mémoire", each="1,2 Gio", free="18,4 Gio", fits=15),
+            f.ForecastShare(resource="Disque", each="0,8 Gio", free="210,0 Gio", fits=262),
         )
         small = bool(request.owners)
-        return a.ForecastAnswer(
+        return f.ForecastAnswer(
             topology=request.topology, wanted=len(request.owners) or self.students, existing=0, fits=15,
             said="Tout tient." if small else "15 labos tiennent sur 24 : la mémoire s'arrête là.", seconds=180.0,
             shares=shares, allowed=small,
