@@ -4,8 +4,11 @@ Logs are written by other processes too, and a mark that passes is no event of a
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from labctl.errors import LabctlError
 from labctl.exam.board import LATE, SOON
 from labctl.exam.standing import Stage, Standing
 from labctl.worker.exams import Exams
@@ -13,19 +16,36 @@ from labctl.worker.exams import Exams
 LOOK = 0.25  # seconds
 
 
-def follow_exams(exams: Exams, tell: Callable[[str], object], wait: Callable[[float], bool]) -> None:
-    """Call `tell` with each session that has news, until `wait` says that it is time to stop."""
-    sizes: dict[str, int] = {}
-    beating, before = True, exams.clock.read().hour
-    while True:
+@dataclass
+class Watched:
+    """What was seen at the last look: the lengths of logs, whether a supervisor lived, and when that was."""
+
+    before: datetime
+    sizes: dict[str, int] = field(default_factory=dict)
+    beating: bool = True
+
+    def find_news(self, exams: Exams) -> list[str]:
+        """Return the sessions that have news since the last look."""
         now, alive = exams.clock.read().hour, exams.supervision()[1]
+        found = []
         for name in exams.names():
             standing, size = exams.standing(name), exams.size(name)
             going = standing.stage is Stage.STARTED
-            if sizes.get(name, size) != size or (going and (alive is not beating or passes(standing, before, now))):
+            other = going and (alive is not self.beating or passes(standing, self.before, now))
+            if other or self.sizes.get(name, size) != size:
+                found.append(name)
+            self.sizes[name] = size
+        self.beating, self.before = alive, now
+        return found
+
+
+def follow_exams(exams: Exams, tell: Callable[[str], object], wait: Callable[[float], bool]) -> None:
+    """Call `tell` with each session that has news, until `wait` says that it is time to stop."""
+    watched = Watched(exams.clock.read().hour)
+    while True:
+        with suppress(LabctlError):  # a session that was purged in between
+            for name in watched.find_news(exams):
                 tell(name)
-            sizes[name] = size
-        beating, before = alive, now
         if wait(LOOK):
             return
 

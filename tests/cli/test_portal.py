@@ -64,7 +64,7 @@ def test_codes_of_those_who_have_none_chosen_are_drawn_anew(labctl: Installation
 
 
 def test_candidates_have_strips_by_number_and_no_name(labctl: Installation) -> None:
-    make_session(labctl.home, HandClock())
+    make_session(labctl.home / "labctl", HandClock())
     sheet = labctl.home / "codes.pdf"
     done = run(labctl, "accounts", "--exam", "e6", "--sheet", str(sheet))
     assert done.returncode == 0, done.stderr
