@@ -18,18 +18,19 @@ LOOK = 0.25  # seconds
 
 @dataclass
 class Watched:
-    """What was seen at the last look: the lengths of logs, whether a supervisor lived, and when that was."""
+    """What was seen at the last look: lengths of logs, consoles and pages, whether a supervisor lived, and when."""
 
     before: datetime
-    sizes: dict[str, int] = field(default_factory=dict)
+    sizes: dict[str, tuple[int, object]] = field(default_factory=dict)
     beating: bool = True
 
-    def find_news(self, exams: Exams) -> list[str]:
-        """Return the sessions that have news since the last look."""
+    def find_news(self, exams: Exams, look_at: Callable[[Standing], object]) -> list[str]:
+        """Return the sessions that have news since the last look; `look_at` gives what is seen beside their logs."""
         now, alive = exams.clock.read().hour, exams.supervision()[1]
         found = []
         for name in exams.names():
-            standing, size = exams.standing(name), exams.size(name)
+            standing = exams.standing(name)
+            size = (exams.size(name), look_at(standing))
             going = standing.stage is Stage.STARTED
             other = going and (alive is not self.beating or passes(standing, self.before, now))
             if other or self.sizes.get(name, size) != size:
@@ -39,12 +40,14 @@ class Watched:
         return found
 
 
-def follow_exams(exams: Exams, tell: Callable[[str], object], wait: Callable[[float], bool]) -> None:
+def follow_exams(
+    exams: Exams, look_at: Callable[[Standing], object], tell: Callable[[str], object], wait: Callable[[float], bool]
+) -> None:
     """Call `tell` with each session that has news, until `wait` says that it is time to stop."""
     watched = Watched(exams.clock.read().hour)
     while True:
         with suppress(LabctlError):  # a session that was purged in between
-            for name in watched.find_news(exams):
+            for name in watched.find_news(exams, look_at):
                 tell(name)
         if wait(LOOK):
             return

@@ -101,7 +101,7 @@ def run(environment: Mapping[str, str], take_over: float = TAKE_OVER) -> None:
         office.open()
         bars = (place.home, lambda lab: office.cut(lab=lab), stopping.wait)
         threading.Thread(target=follow_bars, args=bars, name="bars", daemon=True).start()
-        exams = (office.exams, office.exam_changed, stopping.wait)
+        exams = (office.exams, office.look_at_exam, office.exam_changed, stopping.wait)
         threading.Thread(target=follow_exams, args=exams, name="exams", daemon=True).start()
         threading.Thread(target=hear, args=(machines, office, stopping), name="hear", daemon=True).start()
         threading.Thread(target=serve, args=(server, office), name="serve", daemon=True).start()

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from labctl.errors import LabctlError
 from labctl.exam.moments import Clock
+from labctl.exam.standing import Standing
 from labctl.lab.doors import Links
 from labctl.lab.status import LabStatus
 from labctl.lab.wish import Pace
@@ -256,6 +257,12 @@ class Office:
         for one in self.exams.standing(session).candidates.values():
             event = Event(kind="exam", at=now(), lab=one.lab, owner=one.owner)
             self.hub.publish(lambda _language, event=event: event, one.lab, one.owner)  # type: ignore[misc]
+
+    def look_at_exam(self, standing: Standing) -> object:
+        """Return what a board shows beside the log, to be compared: open consoles, and who has a page open."""
+        connected, ones = self.hub.connected(), standing.candidates.values()
+        holders = [self.consoles.holders(one.lab) if self.consoles else {} for one in ones]
+        return holders, [one.owner in connected for one in ones]
 
     def host_changed(self) -> None:
         """Tell all listeners that libvirt is away, or there again."""

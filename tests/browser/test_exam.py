@@ -46,7 +46,9 @@ def place(tmp_path: Path) -> Iterator[ExamPlace]:
     with open_examination(tmp_path / "home") as exam:
         office = exam.desk.office
         watching = [
-            threading.Thread(target=follow_exams, args=(office.exams, office.exam_changed, stopping.wait)),
+            threading.Thread(
+                target=follow_exams, args=(office.exams, office.look_at_exam, office.exam_changed, stopping.wait)
+            ),
             threading.Thread(
                 target=follow_bars, args=(office.place.home, lambda lab: office.cut(lab=lab), stopping.wait)
             ),

@@ -249,7 +249,7 @@ def test_a_line_of_the_log_reaches_candidate_and_proctor_at_once(exam: Examinati
     stopping = threading.Event()
     office = exam.desk.office
     following = threading.Thread(
-        target=follow_exams, args=(office.exams, office.exam_changed, stopping.wait), daemon=True
+        target=follow_exams, args=(office.exams, office.look_at_exam, office.exam_changed, stopping.wait), daemon=True
     )
     following.start()
 
