@@ -1,4 +1,4 @@
-"""The pages of a candidate: their demand, their clock, their machines and consoles, what the proctor says. No more."""
+"""The pages of a candidate: their demand, their clock, their machines and consoles, what the proctor says, no more."""
 
 from starlette.responses import Response
 
