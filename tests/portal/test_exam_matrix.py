@@ -26,7 +26,7 @@ def test_every_page_for_everybody(tmp_path: Path, state: ExamState) -> None:  # 
     wrong = []
     with open_examination(tmp_path / "home") as exam:
         exam.bring(state)
-        people = browsers(exam.desk)
+        people = browsers(exam.desk, ROLES)
         for name, role in ROLES.items():
             for verb, page in {**lab_pages(LAB), **EXAM_PAGES}.items():
                 own = verb.startswith("exam") or name == "c001"
@@ -47,7 +47,7 @@ def test_every_page_for_everybody(tmp_path: Path, state: ExamState) -> None:  # 
 
 def test_consoles_of_an_exam_are_the_candidates(tmp_path: Path) -> None:
     with open_examination(tmp_path / "home") as exam:
-        people = browsers(exam.desk)
+        people = browsers(exam.desk, ROLES)
         place = f"/labs/{LAB}/machines/desk/console?mode=text"
         assert status_of(people["c001"], (place, None)) == UNKNOWN, "no machine is told of before the work"
         exam.start()
