@@ -40,7 +40,7 @@ def render_page(template: str, **values: object) -> str:
     return (
         environment()
         .get_template(template)
-        .render({"person": None, "language": current_language(), "look": "", **values})
+        .render({"person": None, "language": current_language(), "appearance": "", **values})
     )
 
 

@@ -82,8 +82,8 @@ class Visit:
 
     def render(self, template: str, **values: object) -> HTMLResponse:
         """Return a page."""
-        look = read_look(self.request)
-        return HTMLResponse(render_page(template, person=self.person, path=self.request.url.path, look=look, **values))
+        fixed = {"person": self.person, "path": self.request.url.path, "appearance": read_look(self.request)}
+        return HTMLResponse(render_page(template, **fixed, **values))
 
 
 def signed(request: R, connection: HTTPConnection, token: str) -> R:
