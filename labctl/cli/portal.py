@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +19,12 @@ from labctl.cli.table import console, open_table
 from labctl.cli.typed import printable
 from labctl.cli.writing import write_document
 from labctl.errors import ExitCode, HostNotReady, LabctlError
+from labctl.exam.session import find_session
 from labctl.lab.site import ensure_home, home_folder
 from labctl.language import _, ngettext
 from labctl.roster import load_roster, make_slug
 from labctl.worker.accounts import Accounts
+from labctl.worker.candidates import enrol_candidates
 from labctl.worker.certificate import Certificate, ensure_certificate, host_names, lend_to, read_certificate
 from labctl.worker.main import SOCKET
 from labctl.worker.records import Records
@@ -207,22 +209,28 @@ def address_of(certificate: Certificate | None, names: tuple[str, ...], port: in
 
 @dataclass(frozen=True)
 class Wanted:
-    """What accounts are asked for: by a class list, or one by its name and role."""
+    """What accounts are asked for: one by its name and role."""
 
-    roster: Path | None
     name: str
     role: str
     shown: str
     classes: tuple[str, ...]
 
 
-@portal.command(help=_("Make accounts from a class list, with one-time codes; or one account for a trainer."))
+@portal.command(
+    help=_("Make accounts of a class or of the candidates of an exam, with one-time codes; or one for a trainer.")
+)
 @CLASS
+@click.option("--exam", "session", default="", metavar=_("SESSION"), help=_("Make accounts for these candidates."))
+@click.option("--candidate", "numbers", multiple=True, metavar=_("NUMBER"), help=_("With --exam: only this candidate."))
 @click.option("--sheet", type=click.Path(path_type=Path), metavar=_("FILE"), help=_("Write the codes to this PDF."))
 @click.option("--renew", is_flag=True, help=_("New codes for all, even for those who have chosen a password."))
 @click.option("--add", "name", default="", metavar=_("NAME"), help=_("Make or change one account."))
 @click.option(
-    "--role", type=click.Choice([str(role) for role in Role]), default="trainer", help=_("Its role; trainer.")
+    "--role",
+    type=click.Choice([str(role) for role in Role if role is not Role.CANDIDATE]),
+    default="trainer",
+    help=_("Its role; trainer."),
 )
 @click.option("--shown", default="", metavar=_("NAME"), help=_("The name that others read."))
 @click.option("--of", "classes", multiple=True, metavar=_("CLASS"), help=_("A class of the account; by default all."))
@@ -230,11 +238,11 @@ class Wanted:
 @click.option("--list", "list_them", is_flag=True, help=_("List the accounts."))
 @click.option("--address", default="", help=_("The address to print on the sheet; by default that of this host."))
 def accounts(  # noqa: PLR0913, PLR0917  one parameter for each option of the command line
-    roster: Path | None, sheet: Path | None, renew: bool, name: str, role: str, shown: str, classes: tuple[str, ...],
-    close: bool, list_them: bool, address: str,
+    roster: Path | None, session: str, numbers: tuple[str, ...], sheet: Path | None, renew: bool, name: str, role: str,
+    shown: str, classes: tuple[str, ...], close: bool, list_them: bool, address: str,
 ) -> int:  # fmt: skip
-    if sum((roster is not None, bool(name), list_them)) != 1:
-        raise click.UsageError(_("say --class, --add or --list"))
+    if sum((roster is not None, bool(session), bool(name), list_them)) != 1:
+        raise click.UsageError(_("say --class, --exam, --add or --list"))
     home = home_folder(os.environ)
     ensure_home(home)
     book = Accounts(Records(home))
@@ -243,11 +251,14 @@ def accounts(  # noqa: PLR0913, PLR0917  one parameter for each option of the co
         return ExitCode.DONE
     printed = address or address_of(None, (socket.gethostname(),), PORT)
     if name:
-        strips = [add_one(book, Wanted(None, name, role, shown, classes), close=close)]
+        strips = [add_one(book, Wanted(name, role, shown, classes), close=close)]
         if not strips[0].code:
             click.echo(_("{name}: the account was changed; its password or code stays").format(name=strips[0].name))
             return ExitCode.DONE
         title = _("Accounts")
+    elif session:
+        strips = seat_candidates(book, home, session, numbers, renew=renew)
+        title = _("Codes for the exam {name}").format(name=session)
     else:
         assert roster is not None
         strips = enrol_class(book, roster, renew=renew)
@@ -264,6 +275,14 @@ def enrol_class(book: Accounts, roster: Path, *, renew: bool) -> list[Strip]:
         raise click.BadParameter(_("the file of a class needs a name with a letter or digit"), param_hint="--class")
     enrolled = book.enrol(name, str(roster.resolve()), students, renew=renew)
     return [Strip(one.student.name, one.student.slug, one.code, one.student.group) for one in enrolled]
+
+
+def seat_candidates(book: Accounts, home: Path, session: str, numbers: Sequence[str], *, renew: bool) -> list[Strip]:
+    """Make the accounts of the candidates of a session; none has a name of a person."""
+    standing = find_session(home, session).read()
+    wanted = [part.strip() for number in numbers for part in number.split(",") if part.strip()]
+    chosen = {number: standing.candidate(number) for number in wanted} or standing.candidates
+    return [Strip(one.number, one.name, one.code) for one in enrol_candidates(book, session, chosen, renew=renew)]
 
 
 def add_one(book: Accounts, wanted: Wanted, *, close: bool) -> Strip:

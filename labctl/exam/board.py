@@ -15,7 +15,7 @@ SOON = timedelta(minutes=5)  # of a minute of 60 seconds
 LATE = timedelta(seconds=5)  # after which a freeze that should have begun has not
 RUNNING, PAUSED = "running", "paused"
 # Acts whose last failure the proctor must see until they are done.
-WATCHED = (Act.START, Act.PAUSE, Act.RESUME, Act.RECETTE, Act.COLLECT)
+WATCHED = (Act.START, Act.PAUSE, Act.RESUME, Act.RESET, Act.RECETTE, Act.COLLECT)
 
 
 @dataclass(frozen=True)
@@ -199,6 +199,7 @@ def act_text(act: Act) -> str:
         Act.START: _("start"),
         Act.PAUSE: _("pause"),
         Act.RESUME: _("resuming"),
+        Act.RESET: _("reset"),
         Act.FREEZE: _("freeze"),
         Act.THAW: _("thaw"),
         Act.RECETTE: _("acceptance test"),

@@ -13,7 +13,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from labctl.language import current_language
-from labctl.portal import entrance, student, trainer
+from labctl.portal import entrance, exam, proctor, student, trainer
 from labctl.portal.failures import failure_page, http_failure
 from labctl.portal.guard import Guard
 from labctl.portal.live import stream_changes
@@ -93,6 +93,19 @@ def trainer_routes() -> list[BaseRoute]:
     ]
 
 
+def exam_routes() -> list[BaseRoute]:
+    """Return the pages of candidates and proctors."""
+    return [
+        get("/exam", exam.show_exam),
+        get("/exam/reset", exam.show_reset),
+        post("/exam/reset", exam.reset),
+        post("/exam/wake", exam.wake),
+        get("/exams", proctor.show_exams),
+        get("/exams/{session}", proctor.show_board),
+        post("/exams/{session}/act", proctor.act),
+    ]
+
+
 def open_routes() -> list[BaseRoute]:
     """Return what is there without a session."""
     return [
@@ -102,6 +115,7 @@ def open_routes() -> list[BaseRoute]:
         get("/password", entrance.show_password),
         post("/password", entrance.choose_password),
         post("/logout", entrance.log_out),
+        post("/look", entrance.choose_look),
         Route("/language", entrance.choose_language, methods=["POST"]),
         Route("/accessibility", show_accessibility, methods=["GET"]),
         Route("/health", show_health, methods=["GET"]),
@@ -114,7 +128,7 @@ def open_routes() -> list[BaseRoute]:
 def create_app(worker: Worker, settings: Settings, more: list[BaseRoute] | None = None) -> Guard:
     """Return the application. `more` are routes of other modules, put before those of ours."""
     app = Starlette(
-        routes=[*(more or []), *open_routes(), *student_routes(), *trainer_routes()],
+        routes=[*(more or []), *open_routes(), *student_routes(), *trainer_routes(), *exam_routes()],
         exception_handlers={HTTPException: show_http_failure, NotDone: show_not_done, Exception: show_crash},
     )
     app.state.worker, app.state.settings = worker, settings

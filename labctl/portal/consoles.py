@@ -3,7 +3,9 @@
 import asyncio
 import json
 import secrets
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from pydantic import ValidationError
 from starlette.responses import JSONResponse, Response
@@ -15,7 +17,10 @@ from labctl.portal.failures import unknown_page
 from labctl.portal.guard import POLICY
 from labctl.portal.relay import Relay, Silence, Why
 from labctl.portal.visit import Visit, page, session_token, signed, worker_of
+from labctl.worker.answers import NodeLine
 from labctl.worker.client import OpenedConsole
+from labctl.worker.exam_answers import ExamNode
+from labctl.worker.exam_requests import AskExam
 from labctl.worker.requests import AskLab, ConsoleTicket, OpenConsole
 from labctl.worker.values import ConsoleMode, Refusal, Role
 from labctl.worker.wire import NotDone
@@ -24,6 +29,7 @@ PROTOCOL = "labctl.console"
 TICKET = "ticket."  # a second subprotocol carries the ticket: addresses are written into logs, this is not
 UNWANTED = 1008  # RFC 6455: the connection breaks a rule of ours
 AWAY = frozenset({Refusal.NO_WORKER, Refusal.HOST_NOT_READY})  # what comes back by itself
+OWNERS = frozenset({Role.STUDENT, Role.CANDIDATE})
 AGAIN = 1012  # the service restarts
 PARTED_WITHIN = 5.0  # seconds for the last words: a page that reads nothing any more gets none
 PLACE = "/labs/{lab}/machines/{node}/console"
@@ -45,24 +51,52 @@ def routes(silence: Silence | None = None) -> list[BaseRoute]:
 
 async def show_console(visit: Visit) -> Response:
     """Show the page of one console; everything in it happens by JavaScript."""
-    sheet = await visit.ask(AskLab(lab=visit.path("lab")))
+    owner = visit.person.role in OWNERS
+    sheet = await read_machines(visit)
     node = next((one for one in sheet.nodes if one.node == visit.path("node")), None)
     mode = find_mode(visit.query.get("mode"))
     if node is None or mode is None or mode not in node.consoles:
         raise unknown_page()
-    may_act = visit.person.role is not Role.PROCTOR
-    look = not may_act or (visit.query.get("look") == "1" and visit.person.role is not Role.STUDENT)
+    may_act = visit.person.role is not Role.PROCTOR and not sheet.watched
+    look = not may_act or (visit.query.get("look") == "1" and not owner)
     nonce = secrets.token_urlsafe(18)
     refused = sheet.verbs.get("console_view" if look else "console", "")
     answer = visit.render(
-        "console.html.j2", lab=sheet.line, node=node, mode=mode.value, look=look, may_act=may_act, nonce=nonce,
-        refused=refused, watches=visit.person.role is not Role.STUDENT,
+        "console.html.j2", lab=visit.path("lab"), title=sheet.title, back=sheet.back, node=node, mode=mode.value,
+        look=look, may_act=may_act, nonce=nonce, refused=refused, watches=not owner,
     )  # fmt: skip
     if mode is not ConsoleMode.GRAPHICS:
         # xterm writes its colours and sizes into <style> elements and style attributes of its own.
         styles = f"style-src 'self'; style-src-elem 'self' 'nonce-{nonce}'; style-src-attr 'unsafe-inline'"
         answer.headers["Content-Security-Policy"] = POLICY.replace("style-src 'self'", styles)
     return answer
+
+
+@dataclass(frozen=True)
+class Machines:
+    """What a console's page needs of a lab: its machines, what is allowed, and the page to go back to.
+
+    `watched` says that it is the lab of an exam, in which nobody but the candidate takes part.
+    """
+
+    title: str
+    back: str
+    nodes: Sequence[NodeLine | ExamNode]
+    verbs: Mapping[str, str]
+    watched: bool = False
+
+
+async def read_machines(visit: Visit) -> Machines:
+    """Return the machines of a lab; a candidate is told of their own by their exam alone."""
+    lab = visit.path("lab")
+    if visit.person.role is Role.CANDIDATE:
+        exam = await visit.ask(AskExam())
+        if exam.lab != lab:
+            raise unknown_page()
+        return Machines(exam.title, "/exam", exam.nodes, exam.verbs)
+    sheet = await visit.ask(AskLab(lab=lab))
+    back = f"/exams/{sheet.exam}" if sheet.exam else f"/labs/{lab}"
+    return Machines(sheet.line.title, back, sheet.nodes, sheet.verbs, bool(sheet.exam))
 
 
 def find_mode(word: str) -> ConsoleMode | None:

@@ -9,11 +9,14 @@ from labctl.portal.failures import failure_page, malformed
 from labctl.portal.guard import LANGUAGE_COOKIE
 from labctl.portal.pages import render_page
 from labctl.portal.visit import (
+    LOOK_COOKIE,
+    LOOKS,
     Visit,
     go,
     local_path,
     parse_form,
     read_form,
+    read_look,
     session_token,
     set_session,
     settings_of,
@@ -24,6 +27,7 @@ from labctl.worker.requests import ChooseLanguage, ChoosePassword, Login, Logout
 from labctl.worker.values import Refusal, Role
 from labctl.worker.wire import NotDone
 
+HOMES = {Role.STUDENT: "/labs", Role.CANDIDATE: "/exam", Role.PROCTOR: "/exams"}
 YEAR = 365 * 24 * 3600  # seconds
 
 
@@ -31,7 +35,7 @@ async def home(visit: Visit) -> Response:
     """Lead to the page that the person came for."""
     if visit.person.must_choose_password:
         return go("/password")
-    return go("/labs" if visit.person.role is Role.STUDENT else "/classes")
+    return go(HOMES.get(visit.person.role, "/classes"))
 
 
 async def show_login(request: Request) -> Response:
@@ -126,3 +130,15 @@ async def keep_language(request: Request, token: str) -> None:
         await worker.ask(signed(ChooseLanguage(), request, token))
     except NotDone:
         return
+
+
+async def choose_look(visit: Visit) -> Response:
+    """Switch high contrast or large text on or off, and keep it in a cookie of this browser."""
+    switched, chosen = visit.form.get("look"), read_look(visit.request).split()
+    if switched not in LOOKS:
+        raise malformed()
+    kept = [look for look in LOOKS if (look in chosen) is not (look == switched)]
+    answer = go(local_path(visit.form.get("back")))
+    secure = settings_of(visit.request).secure
+    answer.set_cookie(LOOK_COOKIE, "-".join(kept), max_age=YEAR, secure=secure, httponly=True, samesite="strict")
+    return answer

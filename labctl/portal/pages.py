@@ -1,5 +1,7 @@
 """Fills templates: everything filled in is escaped, every sentence is in the language of whoever reads."""
 
+import json
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from hashlib import sha256
@@ -9,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from labctl import __version__
 from labctl.language import _, current_language, decimal, ngettext
-from labctl.portal.signs import check_sign, has_screen, lab_sign, node_sign
+from labctl.portal.signs import check_sign, exam_sign, has_screen, lab_sign, machine_sign, node_sign
 
 FOLDER = Path(__file__).parent
 STATIC = FOLDER / "static"
@@ -25,15 +27,21 @@ def environment() -> Environment:
     )  # fmt: skip
     made.globals.update(
         _=_, ngettext=ngettext, static=static_url, version=__version__, lab_sign=lab_sign, node_sign=node_sign,
-        check_sign=check_sign, has_screen=has_screen,
+        check_sign=check_sign, has_screen=has_screen, machine_sign=machine_sign, exam_sign=exam_sign,
     )  # fmt: skip
-    made.filters.update(moment=show_moment, size=show_size, lasting=show_seconds)
+    made.filters.update(
+        moment=show_moment, size=show_size, lasting=show_seconds, clock=show_clock, hour=show_hour, marks=write_marks
+    )
     return made
 
 
 def render_page(template: str, **values: object) -> str:
     """Return a page; `person` is None for somebody who is not logged in."""
-    return environment().get_template(template).render({"person": None, "language": current_language(), **values})
+    return (
+        environment()
+        .get_template(template)
+        .render({"person": None, "language": current_language(), "appearance": "", **values})
+    )
 
 
 @cache
@@ -69,3 +77,32 @@ def show_seconds(seconds: float) -> str:
     if seconds < HOUR:
         return _("{count} min").format(count=-(-int(seconds) // MINUTE))
     return _("{count} h").format(count=decimal(seconds / HOUR))
+
+
+def show_clock(seconds: float) -> str:
+    """Return a length as on a clock: 1:05:09 or 4:30; a minus sign before what is over."""
+    whole = int(abs(seconds))
+    hours, minutes, rest = whole // HOUR, whole // MINUTE % MINUTE, whole % MINUTE
+    text = f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return f"\N{MINUS SIGN}{text}" if seconds < 0 and whole else text
+
+
+def show_hour(at: str) -> str:
+    """Return a time (UTC, ISO 8601) on the host's clock, to the second; "" for none."""
+    try:
+        return datetime.fromisoformat(at).astimezone().strftime("%H:%M:%S")
+    except ValueError:
+        return ""
+
+
+def write_marks(marks: Sequence[int]) -> str:
+    """Return as JSON what is said at each number of seconds left."""
+    return json.dumps({str(mark): say_left(mark) for mark in marks}, ensure_ascii=False)
+
+
+def say_left(seconds: int) -> str:
+    """Return how much time is left, as it is said aloud."""
+    if seconds < MINUTE:
+        return ngettext("{count} second left", "{count} seconds left", seconds).format(count=seconds)
+    count = seconds // MINUTE
+    return ngettext("{count} minute left", "{count} minutes left", count).format(count=count)

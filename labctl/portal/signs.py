@@ -22,6 +22,16 @@ NODES = {
 CHECKS = {"passed": Sign("✔", "good"), "failed": Sign("✘", "bad"), "unknown": Sign("?", "busy")}
 
 
+MACHINES = {
+    "running": Sign("✔", "good"), "paused": Sign("‖", "busy"), "stopped": Sign("■", "off"),
+    "crashed": Sign("✘", "bad"), "missing": Sign("○", "bad"),
+}  # fmt: skip
+EXAMS = {
+    "waiting": Sign("○", "off"), "working": Sign("▶", "good"), "paused": Sign("‖", "busy"),
+    "frozen": Sign("■", "info"), "showing": Sign("◉", "good"), "ended": Sign("–", "off"),
+}  # fmt: skip
+
+
 RUNNING = frozenset({"ready", "not configured", "silent", "paused"})
 
 
@@ -43,3 +53,13 @@ def node_sign(state: str) -> Sign:
 def check_sign(result: str) -> Sign:
     """Return the sign of a check's result."""
     return CHECKS.get(result, NONE)
+
+
+def machine_sign(state: str) -> Sign:
+    """Return the sign of a machine in an exam."""
+    return MACHINES.get(state, NONE)
+
+
+def exam_sign(state: str) -> Sign:
+    """Return the sign of how far a candidate's work is."""
+    return EXAMS.get(state, NONE)

@@ -25,6 +25,7 @@ A = TypeVar("A", bound=Model)
 R = TypeVar("R", bound=Ask[Any])
 MOST_FIELDS = 400  # of a form: 200 labs, and what else it says
 CSRF_FIELD, CSRF_HEADER = "csrf", "x-csrf"
+LOOK_COOKIE, LOOKS = "look", ("contrast", "large")
 FORM = "application/x-www-form-urlencoded"
 SENT_WITHIN = 30.0  # seconds for a form of some kilobytes
 
@@ -81,7 +82,8 @@ class Visit:
 
     def render(self, template: str, **values: object) -> HTMLResponse:
         """Return a page."""
-        return HTMLResponse(render_page(template, person=self.person, path=self.request.url.path, **values))
+        fixed = {"person": self.person, "path": self.request.url.path, "appearance": read_look(self.request)}
+        return HTMLResponse(render_page(template, **fixed, **values))
 
 
 def signed(request: R, connection: HTTPConnection, token: str) -> R:
@@ -94,6 +96,12 @@ def worker_of(connection: HTTPConnection) -> Worker:
     """Return the worker of the application."""
     worker: Worker = connection.app.state.worker
     return worker
+
+
+def read_look(connection: HTTPConnection) -> str:
+    """Return the classes of the page by what somebody chose: high contrast, large text, both or none."""
+    chosen = connection.cookies.get(LOOK_COOKIE, "").split("-")
+    return " ".join(look for look in LOOKS if look in chosen)
 
 
 def settings_of(connection: HTTPConnection) -> Settings:

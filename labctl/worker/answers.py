@@ -138,7 +138,10 @@ class CheckpointLine(Model):
 
 
 class LabSheet(Model):
-    """One lab with all that its page shows. `verbs` has each verb of the page: "" allowed, else why not."""
+    """One lab with all that its page shows. `verbs` has each verb of the page: "" allowed, else why not.
+
+    `exam` is the session that a lab belongs to, "" for none.
+    """
 
     line: LabLine
     description: str = ""
@@ -147,6 +150,7 @@ class LabSheet(Model):
     jobs: tuple[JobLine, ...] = ()
     verbs: dict[str, str] = Field(default_factory=dict)
     checked_at: str = ""
+    exam: str = ""
 
 
 class Statement(Model):
@@ -267,28 +271,6 @@ class Board(Model):
     at: str = ""
 
 
-class ForecastShare(Model):
-    """One resource, in words and with its unit: what one lab takes, what is free, how many labs fit."""
-
-    resource: str
-    each: str
-    free: str
-    fits: int
-
-
-class ForecastAnswer(Model):
-    """Whether the labs of a class fit: `wanted` new ones, `fits` of them, `existing` that are there already."""
-
-    topology: str
-    wanted: int
-    existing: int
-    fits: int
-    said: str
-    seconds: float | None = None
-    shares: tuple[ForecastShare, ...] = ()
-    allowed: bool = True
-
-
 class Acted(Model):
     """What became of one act on many labs: jobs of those that were accepted, and why the others were not."""
 
@@ -386,7 +368,7 @@ class Subscribed(Model):
 
 
 class Event(Model):
-    """Something that changed. `kind` is lab, node, job, checks, message, call, console, host, session or pulse.
+    """Something that changed. `kind` is lab, node, job, checks, message, call, console, exam, host, session or pulse.
 
     lab, node: `state` and `words` are those of the lab, or of `node` in it. `session` says that the session that
     listens has ended, `host` that libvirt is away or there again; `pulse` comes every 15 seconds, so that a dead

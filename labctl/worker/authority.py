@@ -54,10 +54,12 @@ OWN = frozenset({Relation.OWN})
 CLASS = frozenset({Relation.OWN, Relation.CLASS})
 ANY = frozenset(Relation)
 
+OWNERS = frozenset({Role.STUDENT, Role.CANDIDATE})
 STUDENT = {Role.STUDENT: OWN}
 TRAINER = {Role.TRAINER: CLASS, Role.ADMIN: ANY}
 PROCTOR = {Role.PROCTOR: CLASS}
 EVERYBODY = dict.fromkeys(Role, OWN)
+WITH_LABS = {role: OWN for role in Role if role is not Role.CANDIDATE}  # who sits an exam has that alone
 
 EVERY_STATE = frozenset(LabState)
 MADE = EVERY_STATE - {LabState.ABSENT}
@@ -93,7 +95,8 @@ RULES: Mapping[str, Rule] = {
     **rules(About.LAB, "log_lab", {**TRAINER, **PROCTOR}),
     **rules(About.CLASS, "board message log_class", {**TRAINER, **PROCTOR}),
     **rules(About.CLASS, "forecast start grid report_class accounts_class new_code", TRAINER),
-    **rules(About.PERSON, "whoami choose_password logout choose_language my_labs messages jobs subscribe", EVERYBODY),
+    **rules(About.PERSON, "whoami choose_password logout choose_language subscribe", EVERYBODY),
+    **rules(About.PERSON, "my_labs messages jobs", WITH_LABS),
     **rules(About.PERSON, "classes log act", {**TRAINER, **PROCTOR}),
     **rules(About.SITE, "accounts set_account", {Role.ADMIN: ANY}),
 }
@@ -123,7 +126,7 @@ def decide(verb: str, role: Role, relation: Relation, state: LabState | None = N
     allowed = rule.relations.get(role)
     if allowed is None:
         # Who may not do it anywhere is told so; which labs exist is nobody else's business.
-        return Verdict(Refusal.FORBIDDEN, NOT_YOURS[rule.about if role is Role.STUDENT else About.SITE])
+        return Verdict(Refusal.FORBIDDEN, NOT_YOURS[rule.about if role in OWNERS else About.SITE])
     if relation not in allowed:
         return Verdict(Refusal.FORBIDDEN, NOT_YOURS[rule.about])
     if rule.about is About.LAB and (state is None or state not in rule.states):
@@ -133,7 +136,7 @@ def decide(verb: str, role: Role, relation: Relation, state: LabState | None = N
 
 def relate(role: Role, name: str, classes: frozenset[str], owner: str, owner_classes: frozenset[str]) -> Relation:
     """Return what the lab of an owner is to a person; "*" among the classes of a trainer stands for everybody."""
-    if role is Role.STUDENT:
+    if role in OWNERS:
         return Relation.OWN if owner == name else Relation.OTHER
     if owner == name:
         return Relation.OWN
@@ -142,5 +145,5 @@ def relate(role: Role, name: str, classes: frozenset[str], owner: str, owner_cla
 
 def relate_class(role: Role, classes: frozenset[str], class_name: str) -> Relation:
     """Return what a class is to a person."""
-    mine = role is not Role.STUDENT and ("*" in classes or class_name in classes)
+    mine = role not in OWNERS and ("*" in classes or class_name in classes)
     return Relation.CLASS if mine else Relation.OTHER

@@ -16,6 +16,7 @@ VERB_WORDS = {
     "reset": N_("reset"), "run_checks": N_("checks"), "checkpoint_save": N_("keep a checkpoint"),
     "checkpoint_restore": N_("back to a checkpoint"), "checkpoint_remove": N_("delete a checkpoint"),
     "wake": N_("wake"), "suspend": N_("suspend"), "down": N_("remove"), "start": N_("start a class"),
+    "exam_reset": N_("reset"), "exam_wake": N_("switch on"),
 }  # fmt: skip
 JOB_WORDS = {
     JobState.WAITING: N_("waiting"), JobState.RUNNING: N_("under way"), JobState.DONE: N_("done"),

@@ -1,5 +1,6 @@
 """Every request is stopped here: whose session it is, what it is about, and whether they may, now, in this state."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,6 +8,9 @@ from labctl.lab.barring import is_barred
 from labctl.lab.status import LabStatus
 from labctl.language import N_, _
 from labctl.worker.authority import BEFORE_PASSWORD, RULES, Relation, Verdict, decide, relate, relate_class
+from labctl.worker.exam_authority import ExamState, decide_exam, exam_state
+from labctl.worker.exam_requests import EXAM_KINDS
+from labctl.worker.exams import Seat
 from labctl.worker.office import Caller, Office
 from labctl.worker.records import Line
 from labctl.worker.requests import Ask, ConsoleTicket, NewCode, OpenConsole
@@ -23,7 +27,7 @@ BY_OBJECT = {
 }  # fmt: skip
 LOOKS = frozenset({
     "whoami", "messages", "my_labs", "lab", "statement", "drawing", "jobs", "feedback", "classes", "board", "forecast",
-    "log", "grid", "accounts", "subscribe",
+    "log", "grid", "accounts", "subscribe", "exam", "exams", "exam_board",
 })  # fmt: skip
 BARRED = N_("this lab is closed: its exam has not begun, or its time is over")
 NO_LAB, NO_CLASS = N_("there is no such lab"), N_("there is no such class")
@@ -65,6 +69,8 @@ class Gate:
             self.require_lab(caller, about_lab, lab)
         elif class_name is not None:
             self.require_class(caller, about_class, class_name)
+        elif kind in EXAM_KINDS:
+            self.admit_exam(caller, kind)
         elif isinstance(request, NewCode):
             self.require_person(caller, kind, request.name)
         else:
@@ -74,6 +80,8 @@ class Gate:
 
     def judge(self, caller: Caller, verb: str, lab: str) -> Verdict | None:
         """Return why somebody may not do something in a lab, None where they may."""
+        if seat := self.office.exams.seat(lab):
+            return self.judge_seat(caller, verb, seat)
         status = self.office.watch.find(lab)
         owner = status.owner if status else owner_of_unknown(lab, caller)
         relation = relate(caller.role, caller.name, caller.classes, owner, self.office.accounts.classes_of(owner))
@@ -83,6 +91,39 @@ class Gate:
         if verdict is None and caller.role is Role.STUDENT and verb not in LOOKS:
             return Verdict(Refusal.NOT_NOW, BARRED) if is_barred(self.office.place.home, lab) else None
         return verdict
+
+    def judge_seat(self, caller: Caller, verb: str, seat: Seat) -> Verdict | None:
+        """Return why somebody may not do something in the lab of an exam, None where they may."""
+        own = caller.role is Role.CANDIDATE and caller.name == seat.owner and seat.session in caller.classes
+        verdict = decide_exam(verb, caller.role, Relation.OWN if own else Relation.OTHER, seat.state)
+        if verdict is None and self.office.watch.find(seat.lab) is None:
+            return Verdict(Refusal.UNKNOWN, NO_LAB)
+        if verdict is None and own and is_barred(self.office.place.home, seat.lab):
+            return Verdict(Refusal.NOT_NOW, BARRED)
+        return verdict
+
+    def admit_exam(self, caller: Caller, kind: str) -> None:
+        """Return where somebody may ask this about exams. What concerns a lab of their own is judged by its state."""
+        found = next((one for one in map(self.seat_of(caller), caller.classes) if one), None)
+        state = found.state if found else ExamState.WAITING
+        if kind in {"exam_reset", "exam_wake"} and found:
+            self.refuse(caller, kind, self.judge_seat(caller, kind, found), lab=found.lab)
+            return
+        self.refuse(caller, kind, decide_exam(kind, caller.role, Relation.OWN, state))
+
+    def seat_of(self, caller: Caller) -> Callable[[str], Seat | None]:
+        """Return what finds the seat of a candidate in a session."""
+
+        def find(session: str) -> Seat | None:
+            if caller.role is not Role.CANDIDATE:
+                return None
+            found = self.office.exams.of_candidate(session, caller.name)
+            if found is None:
+                return None
+            standing, one = found
+            return Seat(session, one.number, one.owner, one.lab, exam_state(standing.stage, one))
+
+        return find
 
     def require_lab(self, caller: Caller, verb: str, lab: str) -> LabStatus | None:
         """Return the state of a lab in which somebody may do something. Raises NotDone."""

@@ -35,7 +35,8 @@ LIMITS = {JobClass.DISK: 3, JobClass.CHECKS: 3, JobClass.POWER: 4, JobClass.WHOL
 CLASS_OF = {
     "reset": JobClass.DISK, "checkpoint_save": JobClass.DISK, "checkpoint_restore": JobClass.DISK,
     "checkpoint_remove": JobClass.DISK, "run_checks": JobClass.CHECKS, "wake": JobClass.POWER,
-    "suspend": JobClass.POWER, "down": JobClass.POWER, "start": JobClass.WHOLE,
+    "suspend": JobClass.POWER,
+    "exam_reset": JobClass.DISK, "exam_wake": JobClass.POWER, "down": JobClass.POWER, "start": JobClass.WHOLE,
 }  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from labctl.lab.workplace import Workplace
 from labctl.worker.bars import follow_bars
 from labctl.worker.console_doors import LabDoors
 from labctl.worker.console_room import Room
+from labctl.worker.exam_watch import follow_exams
 from labctl.worker.office import Office
 from labctl.worker.serve import Server
 
@@ -93,13 +94,15 @@ def run(environment: Mapping[str, str], take_over: float = TAKE_OVER) -> None:
         alone.enter_context(hold_lab(place.home, ALONE, "portal", take_over))
         warn = LOG.warning
         pace = Accelerators(place.home, lambda reason: warn("machines are emulated: %s", reason))
-        office = Office(place, pace, Room(LabDoors(place, machines)), suspend_after(environment))
+        office = Office(place, pace, Room(LabDoors(place, machines)), suspend_after(environment), links=machines)
         server = Server(office, socket_path(environment), allowed_users(environment))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_caught: stopping.set())
         office.open()
         bars = (place.home, lambda lab: office.cut(lab=lab), stopping.wait)
         threading.Thread(target=follow_bars, args=bars, name="bars", daemon=True).start()
+        exams = (office.exams, office.look_at_exam, office.exam_changed, stopping.wait)
+        threading.Thread(target=follow_exams, args=exams, name="exams", daemon=True).start()
         threading.Thread(target=hear, args=(machines, office, stopping), name="hear", daemon=True).start()
         threading.Thread(target=serve, args=(server, office), name="serve", daemon=True).start()
         stopping.wait()

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Protocol
 
 from labctl.errors import LabctlError
+from labctl.exam.moments import Clock
+from labctl.exam.standing import Standing
+from labctl.lab.doors import Links
 from labctl.lab.status import LabStatus
 from labctl.lab.wish import Pace
 from labctl.lab.workplace import Workplace
@@ -22,6 +25,8 @@ from labctl.worker.answers import Event, JobLine, MessageLine, Ticket
 from labctl.worker.describing import describe_checks, describe_job, node_words, state_words
 from labctl.worker.directory import read_directory
 from labctl.worker.events import Hub
+from labctl.worker.exam_jobs import ExamRoom, NoLinks
+from labctl.worker.exams import Exams
 from labctl.worker.idling import Idling
 from labctl.worker.jobs import Job, Jobs, Wish
 from labctl.worker.library import Library
@@ -33,7 +38,9 @@ from labctl.worker.watch import LONGEST_LOOK, Watch, state_of
 
 SELF = "labctl"  # who does what nobody asked for
 VISIT_STEP = 60.0  # seconds between two notes that a lab is used
-CUTS = frozenset({"reset", "checkpoint_restore", "down", "suspend"})  # the jobs that end the consoles of a lab
+CUTS = frozenset(
+    {"reset", "checkpoint_restore", "down", "suspend", "exam_reset"}
+)  # the jobs that end the consoles of a lab
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,7 @@ class ConsoleRoom(Protocol):
 class Office:
     """What the handlers of requests work with. `consoles` is None where there are none, as in some tests.
 
-    `longest_look` is after how many seconds libvirt counts as hanging.
+    `links` pull cables, for exams; `longest_look` is after how many seconds libvirt counts as hanging.
     """
 
     def __init__(
@@ -93,16 +100,20 @@ class Office:
         consoles: ConsoleRoom | None = None,
         suspend_after: timedelta | None = None,
         *,
+        links: Links | None = None,
+        clock: Clock | None = None,
         longest_look: float = LONGEST_LOOK,
     ) -> None:
         self.place = place
+        self.exams = Exams(place.home, clock)
+        self.room = ExamRoom(place, self.exams, pace, links or NoLinks())
         self.records = Records(place.home)
         self.accounts = Accounts(self.records, lambda: read_directory(place.home))
         self.hub = Hub()
         self.library = Library(place)
         self.watch = Watch(place, self.lab_changed, longest_look, self.host_changed)
         self.runs = Runs(place.home, self.run_changed)
-        self.jobs = Jobs(self.records, acts_of(place, pace), self.job_changed)
+        self.jobs = Jobs(self.records, {**acts_of(place, pace), **self.room.acts()}, self.job_changed)
         self.consoles = consoles
         self.idling = Idling(self.records, suspend_after)
         self._visited: dict[str, float] = {}
@@ -240,6 +251,18 @@ class Office:
 
                 self.hub.publish(node_event, about.name, about.owner)
         self.hub.publish(lab_event, about.name, about.owner)
+
+    def exam_changed(self, session: str) -> None:
+        """Tell candidates and proctors of a session that its log, its supervisor or a time mark is new."""
+        for one in self.exams.standing(session).candidates.values():
+            event = Event(kind="exam", at=now(), lab=one.lab, owner=one.owner)
+            self.hub.publish(lambda _language, event=event: event, one.lab, one.owner)  # type: ignore[misc]
+
+    def look_at_exam(self, standing: Standing) -> object:
+        """Return what a board shows beside the log, to be compared: open consoles, and who has a page open."""
+        connected, ones = self.hub.connected(), standing.candidates.values()
+        holders = [self.consoles.holders(one.lab) if self.consoles else {} for one in ones]
+        return holders, [one.owner in connected for one in ones]
 
     def host_changed(self) -> None:
         """Tell all listeners that libvirt is away, or there again."""

@@ -84,7 +84,9 @@ class OwnLab:
     def my_labs(self, caller: Caller, _request: AskMyLabs) -> MyLabs:
         """Return the labs of a person."""
         names = {caller.name: caller.account.shown}
-        return MyLabs(labs=tuple(self.line(one, names) for one in self.office.watch.labs() if one.owner == caller.name))
+        examined = self.office.exams.seats()
+        mine = [one for one in self.office.watch.labs() if one.owner == caller.name and one.name not in examined]
+        return MyLabs(labs=tuple(self.line(one, names) for one in mine))
 
     def show(self, caller: Caller, request: AskLab) -> LabSheet:
         """Return one lab; its owner's visit wakes it."""
@@ -107,6 +109,7 @@ class OwnLab:
             ),
             jobs=tuple(office.line(job) for job in jobs),
             verbs=self.verbs(caller, status.name),
+            exam=seat.session if (seat := office.exams.seat(status.name)) else "",
             checked_at=max((one.at for one in stored), default=""),
         )
 

@@ -18,7 +18,6 @@ from labctl.worker.answers import (
     Done,
     Drawing,
     Feedback,
-    ForecastAnswer,
     GridAnswer,
     Health,
     Hints,
@@ -33,6 +32,7 @@ from labctl.worker.answers import (
     Subscribed,
     Ticket,
 )  # fmt: skip
+from labctl.worker.forecast_answers import ForecastAnswer
 from labctl.worker.values import (
     CheckName,
     CheckpointName,

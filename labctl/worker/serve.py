@@ -18,10 +18,12 @@ from labctl.errors import Busy, HostNotReady, LabctlError, Refused
 from labctl.language import _, speaking
 from labctl.worker import people
 from labctl.worker.answers import Event, Subscribed
+from labctl.worker.candidate import CandidateRoom
 from labctl.worker.events import Subscriber
 from labctl.worker.gate import Gate
 from labctl.worker.office import Caller, Office
 from labctl.worker.own_lab import OwnLab
+from labctl.worker.proctor import ProctorRoom
 from labctl.worker.records import Line
 from labctl.worker.requests import Ask, AskHealth, Login, OpenConsole, Subscribe
 from labctl.worker.trainer import Trainer
@@ -233,6 +235,7 @@ class Lines:
 def handlers_of(office: Office, gate: Gate) -> dict[str, Handler]:
     """Return what answers each kind of request, beside those that `Server` answers itself."""
     own, trainer = OwnLab(office, gate), Trainer(office, gate)
+    candidate, proctor = CandidateRoom(office, gate), ProctorRoom(office)
 
     def of(handler: Callable[[Office, Caller, Any], Model]) -> Handler:
         return lambda caller, request: handler(office, caller, request)
@@ -249,6 +252,8 @@ def handlers_of(office: Office, gate: Gate) -> dict[str, Handler]:
         "console_ticket": own.console_ticket, "classes": trainer.classes, "board": trainer.board,
         "forecast": trainer.forecast, "start": trainer.start, "act": trainer.act, "message": trainer.message,
         "log": trainer.log, "grid": trainer.grid, "report": trainer.report,
+        "exam": candidate.show, "exam_reset": candidate.reset, "exam_wake": candidate.wake, "exams": proctor.exams,
+        "exam_board": proctor.board, "exam_act": proctor.act,
     }  # fmt: skip
 
 

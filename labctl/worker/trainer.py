@@ -28,14 +28,13 @@ from labctl.worker.answers import (
     ClassLine,
     Document,
     Done,
-    ForecastAnswer,
-    ForecastShare,
     GridAnswer,
     JobLine,
     Log,
     LogLine,
 )
 from labctl.worker.describing import describe_checks, node_words, state_words
+from labctl.worker.forecast_answers import ForecastAnswer, ForecastShare
 from labctl.worker.gate import Gate
 from labctl.worker.jobs import Wish
 from labctl.worker.office import Caller, Office

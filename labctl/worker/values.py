@@ -31,6 +31,7 @@ class Role(StrEnum):
     """What somebody is here for."""
 
     STUDENT = "student"
+    CANDIDATE = "candidate"
     TRAINER = "trainer"
     PROCTOR = "proctor"
     ADMIN = "admin"

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from labctl.errors import ExitCode, LabctlError
 from labctl.language import _
+from labctl.worker.exam_requests import EXAM_KINDS
 from labctl.worker.requests import KINDS, Ask
 from labctl.worker.values import STATUS, Model, Refusal
 
@@ -85,7 +86,7 @@ def decode_request(line: bytes) -> Ask[Any]:
     """Return the request of a line. Raises NotDone, which does not repeat what was sent: it may be secret."""
     try:
         kind = Kind.model_validate_json(line).kind
-        return KINDS[kind].model_validate_json(line)
+        return {**KINDS, **EXAM_KINDS}[kind].model_validate_json(line)
     except KeyError as exc:
         raise NotDone(Refusal.MALFORMED, _("this is no request that is known here")) from exc
     except ValidationError as exc:

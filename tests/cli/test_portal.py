@@ -22,6 +22,7 @@ from labctl.worker.client import BlockingClient
 from labctl.worker.requests import AskHealth, Login
 from labctl.worker.wire import NotDone
 from tests.cli.conftest import Installation
+from tests.exam.sessions import HandClock, make_session
 from tests.processes import LABCTL
 
 ROSTER = "id;name;group\nlea.martin;Léa Martin;A\nnoe;Noé <script>alert(1)</script>;B\n"
@@ -60,6 +61,21 @@ def test_codes_of_those_who_have_none_chosen_are_drawn_anew(labctl: Installation
     first, second = (CODE.findall(run(labctl, "accounts", "--class", str(roster)).stdout) for _number in range(2))
     assert len(first) == len(second) == 2
     assert not {*first} & {*second}
+
+
+def test_candidates_have_strips_by_number_and_no_name(labctl: Installation) -> None:
+    make_session(labctl.home / "labctl", HandClock())
+    sheet = labctl.home / "codes.pdf"
+    done = run(labctl, "accounts", "--exam", "e6", "--sheet", str(sheet))
+    assert done.returncode == 0, done.stderr
+    text = "\n".join(page.extract_text() for page in PdfReader(sheet).pages)
+    assert len({*CODE.findall(text)}) == 3
+    assert [number for number in ("001", "002", "003", "c002") if number in text] == ["001", "002", "003", "c002"]
+    one = run(labctl, "accounts", "--exam", "e6", "--candidate", "002", "--renew").stdout
+    assert len(CODE.findall(one)) == 1
+    assert run(labctl, "accounts", "--exam", "e6", "--candidate", "999").returncode == 1
+    assert run(labctl, "accounts", "--exam", "nothing").returncode == 1
+    assert "candidate" in run(labctl, "accounts", "--list").stdout
 
 
 def test_a_trainer_is_added_once(labctl: Installation) -> None:

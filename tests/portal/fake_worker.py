@@ -8,10 +8,12 @@ from typing import Any, TypeVar, cast
 
 from labctl.language import speaking
 from labctl.worker import answers as a
+from labctl.worker import forecast_answers as f
 from labctl.worker import requests as r
 from labctl.worker.client import OpenedConsole
 from labctl.worker.values import ConsoleMode, JobState, LabState, Model, Refusal, Role
 from labctl.worker.wire import NotDone
+from tests.portal.fake_exam import FakeExam
 
 A = TypeVar("A", bound=Model)
 AT = "2026-03-12T09:15:02+00:00"
@@ -70,7 +72,7 @@ def draw(nodes: tuple[str, ...]) -> str:
 
 
 @dataclass
-class FakeWorker:
+class FakeWorker(FakeExam):
     """Answers like the worker. `asked` keeps every request; `refuse` has the error for a kind."""
 
     students: int = 24
@@ -126,12 +128,15 @@ class FakeWorker:
     def person(self, token: str) -> a.Person:
         """Return whose session a token is: its first part is the name."""
         name, _dash, secret = token.partition("-")
-        roles = {"durand": Role.TRAINER, "chef": Role.ADMIN}
-        if secret != "secret" or not (name in roles or name.startswith("e")):
+        roles = {"durand": Role.TRAINER, "chef": Role.ADMIN, "garde": Role.PROCTOR}
+        candidate = name.startswith("c0")
+        if secret != "secret" or not (name in roles or candidate or name.startswith("e")):
             raise NotDone(Refusal.LOGIN_NEEDED, "log in")
-        shown = self.names.get(name, "Mme Durand" if name == "durand" else f"Élève {name[1:]}")
+        known = {"durand": "Mme Durand", "garde": "M. Garde"}
+        shown = self.names.get(name, known.get(name, name[1:] if candidate else f"Élève {name[1:]}"))
+        role = roles.get(name, Role.CANDIDATE if candidate else Role.STUDENT)
         return a.Person(
-            name=name, shown=shown, role=roles.get(name, Role.STUDENT), classes=(CLASS,), csrf=f"csrf-{name}",
+            name=name, shown=shown, role=role, classes=(CLASS,), csrf=f"csrf-{name}",
             must_choose_password=self.must_choose, unread=self.unread, trouble=self.trouble,
         )  # fmt: skip
 
@@ -304,14 +309,14 @@ class FakeWorker:
             )
         return a.Board(class_name=CLASS, nodes=NODES, rows=tuple(rows), at=AT)
 
-    def forecast(self, request: r.AskForecast, person: a.Person) -> a.ForecastAnswer:
+    def forecast(self, request: r.AskForecast, person: a.Person) -> f.ForecastAnswer:
         self.staff(person)
         shares = (
-            a.ForecastShare(resource="Mémoire", each="1,2 Gio", free="18,4 Gio", fits=15),
-            a.ForecastShare(resource="Disque", each="0,8 Gio", free="210,0 Gio", fits=262),
+            f.ForecastShare(resource="Mémoire", each="1,2 Gio", free="18,4 Gio", fits=15),
+            f.ForecastShare(resource="Disque", each="0,8 Gio", free="210,0 Gio", fits=262),
         )
         small = bool(request.owners)
-        return a.ForecastAnswer(
+        return f.ForecastAnswer(
             topology=request.topology, wanted=len(request.owners) or self.students, existing=0, fits=15,
             said="Tout tient." if small else "15 labos tiennent sur 24 : la mémoire s'arrête là.", seconds=180.0,
             shares=shares, allowed=small,

@@ -14,6 +14,8 @@ from typing import TypeVar
 
 from labctl.classroom.labs import bring_up_labs
 from labctl.classroom.wish import ClassWish
+from labctl.exam.moments import Clock
+from labctl.lab.doors import Links
 from labctl.lab.wish import Pace, Stop
 from labctl.lab.workplace import Workplace
 from labctl.monitor import Silent
@@ -96,9 +98,12 @@ def enrol(office: Office) -> dict[str, str]:
 
 
 @contextmanager
-def open_desk(home: Path, world: World, consoles: ConsoleRoom | None = None) -> Iterator[Desk]:
+def open_desk(
+    home: Path, world: World, consoles: ConsoleRoom | None = None, *, links: Links | None = None,
+    clock: Clock | None = None,
+) -> Iterator[Desk]:  # fmt: skip
     """Give a worker that serves a home, in threads of this process."""
-    office = Office(make_place(home, world), pace, consoles)
+    office = Office(make_place(home, world), pace, consoles, links=links, clock=clock)
     server = Server(office, home / "run" / "worker.sock", {os.geteuid()})
     serving = threading.Thread(target=server.serve, daemon=True)
     office.open()

@@ -99,7 +99,7 @@ const all = document.getElementById("choose-all");
 if (all) {
   all.hidden = false;
   all.addEventListener("click", () => {
-    const boxes = [...document.querySelectorAll("#many input[name=lab]")];
+    const boxes = [...document.querySelectorAll("#many :is(input[name=lab], input[name=number])")];
     const none = boxes.every((box) => box.checked);
     for (const box of boxes) box.checked = !none;
     all.textContent = none ? all.dataset.all : all.dataset.none;
