@@ -28,6 +28,9 @@ SHIFTED = {"2": "é", "0": "à", "A": "a", "M": "m", ".": ";", "?": ",", ">": "<
 LEVEL: dict[str, str | Key] = {
     "@": "à", "~": "é", "#": Key("Digit3", 0x04, 0x33), "€": Key("KeyE", 0x12, 0x45), "{": Key("Digit4", 0x05, 0x34),
 }  # fmt: skip
+SYSTEMS = {"linux": "Linux x86_64", "windows": "Win32"}
+CONTROL_ALT_DELETE = bytes.fromhex("1d38e053e0d3b89d")
+TEXT = "éèçà@#€~{a,z.AM?<>ù*$£20 "
 LEFT_SHIFT, RIGHT_ALT = 0x2A, b"\xe0\x38"
 # Windows makes two keys of AltGr, at the very same moment; two messages to the browser might be a while apart.
 ALT_GR = """() => {
@@ -87,3 +90,14 @@ class Azerty:
 
 def down_up(key: Key) -> bytes:
     return bytes([key.scancode, key.scancode | 0x80])
+
+
+def keyboard(page: Page, system: str = "linux") -> Azerty:
+    return Azerty(page, windows=system == "windows")
+
+
+def become(page: Page, system: str) -> None:
+    """Let the browser say that it runs on another system."""
+    session = page.context.new_cdp_session(page)
+    agent = page.evaluate("navigator.userAgent").replace("X11; Linux x86_64", "Windows NT 10.0; Win64; x64")
+    session.send("Emulation.setUserAgentOverride", {"userAgent": agent, "platform": SYSTEMS[system]})

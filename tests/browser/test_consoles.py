@@ -13,7 +13,7 @@ from labctl.worker.certificate import ensure_certificate
 from labctl.worker.client import Client
 from labctl.worker.console_room import Room
 from tests.browser.conftest import DESKTOP, PHONE, ZOOMED, Visitor, Visits
-from tests.browser.keyboards import Azerty
+from tests.browser.keyboards import CONTROL_ALT_DELETE, SYSTEMS, TEXT, become, keyboard
 from tests.lab.doubles import World, make_place
 from tests.portal.serving import NODE, serving
 from tests.worker.computer import Computer, run_computer
@@ -21,9 +21,6 @@ from tests.worker.offices import ALICE, BOB, Desk, make_labs, open_desk
 
 MODES = ("graphics", "text", "ssh")
 LOOKS = {"desktop": (DESKTOP, False), "dark": (DESKTOP, True), "phone": (PHONE, False), "zoomed": (ZOOMED, True)}
-SYSTEMS = {"linux": "Linux x86_64", "windows": "Win32"}
-CONTROL_ALT_DELETE = bytes.fromhex("1d38e053e0d3b89d")
-TEXT = "éèçà@#€~{a,z.AM?<>ù*$£20 "
 SECONDS = 120.0  # a moment, unless the host is full of machines
 PROMPT = "desk login: "
 
@@ -123,17 +120,6 @@ def colours(page: Page) -> list[str]:
     }"""
     found: list[str] = page.locator("#screen canvas").evaluate(look)
     return found
-
-
-def keyboard(page: Page, system: str = "linux") -> Azerty:
-    return Azerty(page, windows=system == "windows")
-
-
-def become(page: Page, system: str) -> None:
-    """Let the browser say that it runs on another system."""
-    session = page.context.new_cdp_session(page)
-    agent = page.evaluate("navigator.userAgent").replace("X11; Linux x86_64", "Windows NT 10.0; Win64; x64")
-    session.send("Emulation.setUserAgentOverride", {"userAgent": agent, "platform": SYSTEMS[system]})
 
 
 def focused(page: Page) -> str:
