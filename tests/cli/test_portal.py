@@ -90,7 +90,7 @@ def test_a_trainer_is_added_once(labctl: Installation) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("accounts",), "--class, --add or --list"),
+        (("accounts",), "--class, --exam, --add or --list"),
         (("accounts", "--add", "x", "--of", "nothing"), 'no class "nothing"'),
         (("accounts", "--add", "!!!"), "a letter or digit"),
         (("--certificate", "x.pem"), "go together"),
