@@ -89,7 +89,9 @@ def check_number(text: str) -> Finding | None:
     if is_spare(make_slug(text)):
         return Finding(("number",), _("a number that is not the name of a spare lab"), quoted(text))
     if text and not NUMBER.fullmatch(text):
-        expected = _("a number of letters from A to Z, digits, dots, dashes and blanks that begins with a letter or digit")
+        expected = _(
+            "a number of letters from A to Z, digits, dots, dashes and blanks that begins with a letter or digit"
+        )
         return Finding(("number",), expected, quoted(text))
     return check_id("number", text)
 

@@ -59,7 +59,9 @@ STUDENT = {Role.STUDENT: OWN}
 TRAINER = {Role.TRAINER: CLASS, Role.ADMIN: ANY}
 PROCTOR = {Role.PROCTOR: CLASS}
 EVERYBODY = dict.fromkeys(Role, OWN)
-WITH_LABS = {role: OWN for role in Role if role is not Role.CANDIDATE}  # who sits an exam has that alone
+WITH_LABS: Mapping[Role, frozenset[Relation]] = {
+    role: OWN for role in Role if role is not Role.CANDIDATE
+}  # who sits an exam has that alone
 
 EVERY_STATE = frozenset(LabState)
 MADE = EVERY_STATE - {LabState.ABSENT}

@@ -284,7 +284,7 @@ def test_accounts_of_candidates_have_numbers_and_codes(exam: Examination) -> Non
     accounts = exam.desk.office.accounts
     row = accounts.find("c001")
     assert row
-    assert (row.shown, row.role, row.classes) == ("001", Role.CANDIDATE, {SESSION})
+    assert (row.shown, row.role, row.classes) == ("001", Role.CANDIDATE, frozenset({SESSION}))
     again = enrol_candidates(accounts, SESSION, exam.session.read().candidates)
     session = accounts.log_in("C001", again[0].code, "10.0.0.2")
     accounts.choose_password(session.row, "", "quatre mots sans rapport", "10.0.0.2")
