@@ -1,34 +1,34 @@
-"""The picture of a screen, as QEMU gives it (PPM), to a PNG of our own: what a machine drew is written anew.
+"""The picture of a screen, as libvirt gives it (PPM or PNG, by QEMU's version), to a PNG of our own.
 
 A picture that a program of a guest could have shaped is never passed on as it came: only its points are taken over.
 """
 
-import re
-import struct
-import zlib
+from io import BytesIO
+
+from PIL import Image, UnidentifiedImageError
 
 from labctl.errors import LabctlError
 from labctl.language import _
 
-HEAD = re.compile(rb"P6\s+(?:#[^\n]*\n\s*)*(\d{1,5})\s+(\d{1,5})\s+255\s", re.DOTALL)
+FORMATS = ("PPM", "PNG")
 MOST_POINTS = 7680 * 4320
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
-COLOUR = 2  # red, green, blue of 8 bits each
 
 
 def make_png(picture: bytes) -> bytes:
-    """Return the PNG of a PPM. Raises LabctlError for what is none."""
-    found = HEAD.match(picture)
-    width, height = (int(found[1]), int(found[2])) if found else (0, 0)
-    if not found or not 0 < width * height <= MOST_POINTS or len(picture) - found.end() < width * height * 3:
-        raise LabctlError(_("the hypervisor gave a picture of the screen that is none"))
-    start, line = found.end(), width * 3
-    rows = b"".join(b"\0" + picture[start + row * line : start + (row + 1) * line] for row in range(height))
-    head = struct.pack(">IIBBBBB", width, height, 8, COLOUR, 0, 0, 0)
-    parts = ((b"IHDR", head), (b"IDAT", zlib.compress(rows, 6)), (b"IEND", b""))
-    return SIGNATURE + b"".join(chunk(kind, data) for kind, data in parts)
+    """Return the PNG of a picture. Raises LabctlError for what is none."""
+    written = BytesIO()
+    try:
+        with Image.open(BytesIO(picture), formats=FORMATS) as found:
+            fits = found.width * found.height <= MOST_POINTS
+            points = Image.frombytes("RGB", found.size, found.convert("RGB").tobytes()) if fits else None
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as exc:
+        raise no_picture() from exc
+    if points is None:
+        raise no_picture()
+    points.save(written, "PNG")
+    return written.getvalue()
 
 
-def chunk(kind: bytes, data: bytes) -> bytes:
-    """Return one part of a PNG."""
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+def no_picture() -> LabctlError:
+    """Return the error for what is no picture of a screen."""
+    return LabctlError(_("the hypervisor gave a picture of the screen that is none"))

@@ -1,9 +1,10 @@
 """Configurations of real disks are compared, and told so that a jury can read it and nothing hurts a terminal."""
 
-import zlib
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from pydantic import JsonValue
 
 from labctl.errors import LabctlError
@@ -121,25 +122,16 @@ def test_nothing_changed_is_said(base: Path) -> None:
 
 def test_a_picture_is_written_anew() -> None:
     points = bytes(range(2 * 3 * 3))
-    png = make_png(b"P6\n# made by QEMU\n2 3\n255\n" + points + b"trailing")
-    assert png.startswith(b"\x89PNG\r\n\x1a\n")
-    start = png.index(b"IDAT") + 4
-    length = int.from_bytes(png[start - 8 : start - 4], "big")
-    rows = zlib.decompress(png[start : start + length])
-    assert rows == b"\0" + points[:6] + b"\0" + points[6:12] + b"\0" + points[12:]
+    given = b"P6\n# made by QEMU\n2 3\n255\n" + points + b"trailing"
+    png = make_png(given)
+    with Image.open(BytesIO(png), formats=("PNG",)) as found:
+        assert (found.size, found.mode, found.tobytes()) == ((2, 3), "RGB", points)
+    assert make_png(png + b"trailing") == png  # newer ones of QEMU give a PNG
 
 
 @pytest.mark.parametrize(
     "picture",
-    [
-        b"",
-        b"P6\n2 2\n255\n123",
-        b"<svg/>",
-        b"P6\n0 5\n255\n",
-        b"P6\n99999 99999\n255\n",
-        b"P5\n1 1\n255\n1",
-        b"P6\n1 1\n65535\n123456",
-    ],
+    [b"", b"P6\n2 2\n255\n123", b"<svg/>", b"P6\n0 5\n255\n", b"P6\n99999 99999\n255\n", b"\x89PNG\r\n\x1a\n"],
 )
 def test_what_is_no_picture_is_refused(picture: bytes) -> None:
     with pytest.raises(LabctlError):
