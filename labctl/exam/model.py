@@ -137,7 +137,11 @@ class Exam(Model):
     )
     pauses: bool = Field(default=True, description=N_("whether the proctor may stop a candidate's clock"))
     internet: tuple[Domain, ...] = Field(
-        default=(), max_length=50, description=N_("names that may be reached during the exam; nothing else may")
+        default=(),
+        max_length=50,
+        description=N_(
+            "names that the work may need; labctl has no filter by name yet, and cuts the Internet all the same"
+        ),
     )
     reset: Reset = Field(default_factory=Reset, description=N_("what candidates may reset"))
     checks: tuple[Check, ...] = Field(default=(), description=N_("outcomes of the work, as in a topology"))
