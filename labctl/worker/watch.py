@@ -183,7 +183,8 @@ class Watch:
         starts = {name.removeprefix(self._place.prefix).rpartition(".")[0] for name in domains if "." in name}
         labs = set()
         for seat in starts:
-            seen = self._place.see(f"{self._place.prefix}{seat}.").domains
+            start = f"{self._place.prefix}{seat}."
+            seen = [one for one in self._place.see(start).domains if one.name.startswith(start)]  # more may be told
             lab = next((found for one in seen if one.tag and (found := seats.lab_of(one.tag))), "")
             lab = lab or seats.by_seat.get(seat, seat)
             labs.add(lab)

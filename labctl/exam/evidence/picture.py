@@ -5,7 +5,7 @@ A picture that a program of a guest could have shaped is never passed on as it c
 
 from io import BytesIO
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from labctl.errors import LabctlError
 from labctl.language import _
@@ -17,6 +17,7 @@ MOST_POINTS = 7680 * 4320
 def make_png(picture: bytes) -> bytes:
     """Return the PNG of a picture. Raises LabctlError for what is none."""
     written = BytesIO()
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # WeasyPrint sets it for the whole process as soon as it is imported
     try:
         with Image.open(BytesIO(picture), formats=FORMATS) as found:
             fits = found.width * found.height <= MOST_POINTS

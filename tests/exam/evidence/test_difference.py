@@ -4,7 +4,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 from pydantic import JsonValue
 
 from labctl.errors import LabctlError
@@ -133,6 +133,7 @@ def test_a_picture_is_written_anew() -> None:
     "picture",
     [b"", b"P6\n2 2\n255\n123", b"<svg/>", b"P6\n0 5\n255\n", b"P6\n99999 99999\n255\n", b"\x89PNG\r\n\x1a\n"],
 )
-def test_what_is_no_picture_is_refused(picture: bytes) -> None:
+def test_what_is_no_picture_is_refused(picture: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)  # as it is once WeasyPrint was imported
     with pytest.raises(LabctlError):
         make_png(picture)
