@@ -72,7 +72,8 @@ class HostSupplies:
     """What the host has for new labs: bytes and subnets that are free, virtual processors that run already.
 
     `total_memory` is all that it has, in bytes; `further` is what each lab after the first costs of the first
-    one's memory; `lab_seconds` what one lab of a class took here, None before the first.
+    one's memory; `lab_seconds` what one lab of a class took here, None before the first. `mergeable` says that the
+    kernel could keep equal memory once, and does not.
     """
 
     memory: int
@@ -84,6 +85,7 @@ class HostSupplies:
     limits: ClassLimits
     further: float = 1.0
     lab_seconds: float | None = None
+    mergeable: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ class Forecast:
     """Whether `wanted` new labs fit. `seconds` is the estimate for all of them, None where nothing is known yet.
 
     `cpus` are the virtual processors of the wanted labs and of what runs; `full_memory` is what the wanted
-    labs take in bytes if every machine fills its memory.
+    labs take in bytes if every machine fills its memory; `mergeable` says that more could be had of the memory.
     """
 
     wanted: int
@@ -123,6 +125,7 @@ class Forecast:
     full_memory: int
     total_memory: int
     seconds: float | None = None
+    mergeable: bool = False
 
     @property
     def limiting(self) -> Share | None:
@@ -139,6 +142,12 @@ class Forecast:
     def fits(self) -> int:
         """Return how many of the wanted labs fit."""
         return self.wanted if self.largest is None else min(self.wanted, self.largest)
+
+    @property
+    def hint(self) -> str:
+        """Return what to type where not all of them fit: what makes room, else what shows the numbers."""
+        scarce = self.limiting and self.limiting.resource is Resource.MEMORY
+        return "sudo labctl doctor --ksm on" if scarce and self.mergeable else "labctl plan"
 
     @property
     def slow(self) -> bool:
@@ -223,6 +232,7 @@ def forecast_labs(wanted: int, lab: LabNeeds, host: HostSupplies) -> Forecast:
         full_memory=wanted * lab.full_memory,
         total_memory=host.total_memory,
         seconds=None if host.lab_seconds is None else host.lab_seconds * wanted,
+        mergeable=host.mergeable,
     )
 
 
@@ -301,6 +311,7 @@ def read_supplies(place: Workplace, topology: Topology, needs: LabNeeds) -> Host
         limits=read_class_limits() if place.uri.startswith("qemu") else ClassLimits(),
         further=further_lab_cost(merging, needs.machines),
         lab_seconds=expect_lab_seconds(place.store, topology.name, needs.machines, cores),
+        mergeable=merging is not None and not merging.running,
     )
 
 

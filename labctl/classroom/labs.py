@@ -129,7 +129,7 @@ def bring_up_spares(
     new = [plan for plan in plans if is_new(plan)]
     if (found := forecast(place, topology, len(new))) and found.fits < len(new):
         if wish.spares is not None:
-            raise Refused(found.explain(), hint="labctl plan")
+            raise Refused(found.explain(), hint=found.hint)
         plans = [plan for plan in plans if plan not in new[found.fits :]]
     stale = [plan for plan in plans if is_stale(plan, seen)]
     results = [LabResult(owner, error=error) for owner, error in refused.items()]
@@ -230,7 +230,7 @@ def refuse_overflow(place: Workplace, topology: Topology, wanted: int) -> None:
     """Raise Refused where so many new labs do not fit."""
     found = forecast(place, topology, wanted)
     if found and found.fits < wanted:
-        raise Refused(found.explain(), hint="labctl plan")
+        raise Refused(found.explain(), hint=found.hint)
 
 
 def is_new(plan: Plan) -> bool:

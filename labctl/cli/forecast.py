@@ -21,6 +21,8 @@ def print_forecast(found: Forecast, existing: int) -> None:
     console().print(table)
     if found.largest is not None:
         click.echo(_("the largest class that fits: {count} labs").format(count=existing + found.largest))
+    if found.fits < found.wanted and found.mergeable:
+        click.echo(_("Try: {hint}").format(hint=found.hint))
     for warning in warnings(found):
         click.secho(warning, fg="yellow")
     if found.seconds is None:

@@ -5,8 +5,10 @@ All of it lies in the lab's `secrets` folder (0700, files 0600) and dies with th
 
 import datetime
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import BinaryIO
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -34,16 +36,22 @@ def login(folders: Folders, node: PlannedNode) -> Login:
     return Login(node.member, node.address, keys.key, keys.known_hosts)
 
 
-def ensure_keys(folders: Folders, lab: str, nodes: Iterable[PlannedNode]) -> dict[str, Keys]:
+def ensure_keys(folders: Folders, lab: str, nodes: Sequence[PlannedNode]) -> dict[str, Keys]:
     """Make what is missing of the lab's secrets and return each node's keys."""
     folders.secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
     paths = access(folders)
-    authorized = ensure_key_pair(paths.key, f"labctl@{lab}")
+    pairs = {
+        node.member: [folders.secrets / f"{kind}_{node.member}_ed25519" for kind in ("host", MANAGEMENT)]
+        for node in nodes
+    }
+    wanted = [paths.key, *(path for pair in pairs.values() for path in pair)]
+    write_secrets({path: generate_key() for path in wanted if not path.exists()})
+    authorized = read_public(paths.key, f"labctl@{lab}")
     ensure_authority(paths, lab)
     keys, lines = {}, []
     for node in nodes:
-        host, management = (folders.secrets / f"{kind}_{node.member}_ed25519" for kind in ("host", MANAGEMENT))
-        public, pinned = (ensure_key_pair(path, f"root@{node.member}") for path in (host, management))
+        host, management = pairs[node.member]
+        public, pinned = (read_public(path, f"root@{node.member}") for path in (host, management))
         private = (path.read_text(encoding="ascii") for path in (host, management))
         keys[node.member] = Keys(next(private), public, next(private), authorized)
         lines.append(f"[{node.address}]:{MANAGEMENT_PORT} {' '.join(pinned.split()[:2])}\n")
@@ -59,22 +67,22 @@ def copy_inherited(source: Path, target: Path) -> None:
     a server's start costs as much as a login, and who holds one machine of a lab reaches no other lab's link.
     """
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for path in (*source.glob("ca.*"), *source.glob("*.password"), *source.glob(f"{MANAGEMENT}_*")):
-        write_secret(target / path.name, path.read_bytes())
-    for path in source.glob("issued-*"):
-        write_secret(target / path.name, path.read_bytes())
+    issued = list(source.glob("issued-*"))
+    secret = (*source.glob("ca.*"), *source.glob("*.password"), *source.glob(f"{MANAGEMENT}_*"))
+    write_secrets({target / path.name: path.read_bytes() for path in (*secret, *issued)})
+    for path in issued:
         (target / path.name).chmod(0o644)  # as the role leaves them: a second run of it must change nothing
 
 
-def ensure_key_pair(path: Path, comment: str) -> str:
-    """Return the public line of the Ed25519 key at `path`, made if it does not exist (OpenSSH formats)."""
+def generate_key() -> bytes:
+    """Return a new Ed25519 key in OpenSSH's format."""
+    return ed25519.Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    )
 
-    def generate() -> bytes:
-        return ed25519.Ed25519PrivateKey.generate().private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
-        )
 
-    ensure_file(path, generate)
+def read_public(path: Path, comment: str) -> str:
+    """Return the public line of the key at `path` (OpenSSH formats)."""
     private = serialization.load_ssh_private_key(path.read_bytes(), password=None)
     public = private.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
     return f"{public.decode()} {comment}\n"
@@ -128,11 +136,27 @@ def write_secret(path: Path, content: bytes, *, lasting: bool = True) -> None:
 
     What is not `lasting` may be lost in a power cut: it is written anew before anything needs it.
     """
-    temporary = path.with_name(f".{path.name}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(content)
-        if lasting:
+    write_secrets({path: content}, lasting=lasting)
+
+
+def write_secrets(files: Mapping[Path, bytes], *, lasting: bool = True) -> None:
+    """Write files as `write_secret` does. Together: the first fsync(2) commits the journal for all of them."""
+    with ExitStack() as stack:
+        streams = [stack.enter_context(open_for_owner(temporary(path))) for path in files]
+        for stream, content in zip(streams, files.values(), strict=True):
+            stream.write(content)
             stream.flush()
+        for stream in streams if lasting else ():
             os.fsync(stream.fileno())
-    temporary.rename(path)
+    for path in files:
+        temporary(path).rename(path)
+
+
+def temporary(path: Path) -> Path:
+    """Return where a file is written before it has its name."""
+    return path.with_name(f".{path.name}.new")
+
+
+def open_for_owner(path: Path) -> BinaryIO:
+    """Open a new file that its owner alone can read."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")

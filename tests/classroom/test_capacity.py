@@ -118,6 +118,13 @@ def test_few_processors_warn_and_do_not_refuse() -> None:
     assert not forecast_labs(4, LAB, replace(HOST, cores=2, cpus_running=3)).slow
 
 
+def test_who_could_have_more_of_the_memory_is_told_how() -> None:
+    scarce = replace(HOST, memory=8 * GIB)
+    assert forecast_labs(24, LAB, replace(scarce, mergeable=True)).hint == "sudo labctl doctor --ksm on"
+    for host in (scarce, replace(HOST, disk=8 * GIB, mergeable=True)):
+        assert forecast_labs(24, LAB, host).hint == "labctl plan"
+
+
 def test_merged_memory_lets_more_labs_in() -> None:
     alone = replace(HOST, memory=RESERVE + 10 * GIB)
     merged = replace(alone, further=0.45)
