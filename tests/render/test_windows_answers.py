@@ -89,7 +89,11 @@ def test_components_are_named_in_full_once_in_a_pass_and_lists_are_added_to(text
         assert names == sorted(set(names))
         for component in settings:
             whole = {key: component.get(key) for key in ("processorArchitecture", "publicKeyToken", "language")}
-            assert whole == {"processorArchitecture": "amd64", "publicKeyToken": "31bf3856ad364e35", "language": "neutral"}
+            assert whole == {
+                "processorArchitecture": "amd64",
+                "publicKeyToken": "31bf3856ad364e35",
+                "language": "neutral",
+            }
     lists = {"Disk", "CreatePartition", "ModifyPartition", "MetaData", "PathAndCredentials", "RunSynchronousCommand",
              "Interface", "IpAddress", "Route"}  # fmt: skip
     added = [element.get(f"{WCM}action") for element in root.iter() if etree.QName(element).localname in lists]
@@ -123,7 +127,13 @@ def test_an_installation_is_french_and_finds_the_drivers_of_its_version(install:
     assert f"<Value>{install.image}</Value>" in text
     driver_paths = re.findall(r"<Path>([D-H]):\\(\w+)\\(\w+)\\amd64</Path>", text)
     assert {folder for _letter, _driver, folder in driver_paths} == {install.version.drivers}
-    assert {driver for _letter, driver, _folder in driver_paths} == {"viostor", "NetKVM", "vioserial", "Balloon", "viorng"}
+    assert {driver for _letter, driver, _folder in driver_paths} == {
+        "viostor",
+        "NetKVM",
+        "vioserial",
+        "Balloon",
+        "viorng",
+    }
 
 
 def test_commands_of_answer_files_fit_into_their_setting() -> None:
@@ -164,7 +174,8 @@ def test_a_clone_is_given_its_name_addresses_and_keys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("member", "name"), [("web", "web"), ("serveur-annuaire", "serveur-annuair"), ("abcdefghijklmn-o", "abcdefghijklmn")]
+    ("member", "name"),
+    [("web", "web"), ("serveur-annuaire", "serveur-annuair"), ("abcdefghijklmn-o", "abcdefghijklmn")],
 )
 def test_a_name_is_one_that_windows_takes(member: str, name: str) -> None:
     assert windows_name(member) == name
