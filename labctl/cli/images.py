@@ -1,21 +1,32 @@
 """The verb family `image`: build, list, verify, rm."""
 
 import json
+import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from labctl.cli.progress import choose_display
+from labctl.cli.stopping import stop_politely
 from labctl.cli.table import console, open_table
 from labctl.cli.typed import printable
-from labctl.cli.workplace import open_workplace
-from labctl.errors import ExitCode
-from labctl.images.recipe import RECIPES
-from labctl.images.store import Image, ImageSpec
+from labctl.cli.workplace import accelerators, open_hypervisor, open_workplace
+from labctl.errors import ExitCode, InvalidFile
+from labctl.images.recipe import RECIPES, MediaRecipe
+from labctl.images.store import Image, ImageSpec, ImageStore
 from labctl.lab.estimate import IMAGE
+from labctl.lab.evaluation import days_left
+from labctl.lab.pace import find_linux
+from labctl.lab.windows_image import Factory, Request, build_windows
+from labctl.lab.wish import Stop
 from labctl.lab.workplace import Workplace
-from labctl.language import _
+from labctl.language import _, ngettext
+from labctl.topology.hardware import System
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+PRODUCT_KEY = re.compile("[A-Z0-9]{5}(-[A-Z0-9]{5}){4}")
 
 
 @click.group(
@@ -28,14 +39,44 @@ def image() -> None:
 
 
 @image.command(
-    short_help=_("Build an image."), help=_("Build an image, with the packages of services where --package names some.")
+    short_help=_("Build an image."),
+    help=_(
+        "Build an image: Debian with the packages of services where --package names some, or Windows from the school's "
+        "own discs."
+    ),
 )
 @click.argument("recipe", type=click.Choice(sorted(RECIPES)))
 @click.option(
     "--package", "packages", metavar=_("NAME"), multiple=True, help=_("A Debian package to install; can be repeated.")
 )
+@click.option("--iso", type=FILE, help=_("Windows: the installation disc of the school (ISO)."))
+@click.option("--virtio-win", "drivers", type=FILE, help=_("Windows: the disc of drivers, virtio-win (ISO)."))
+@click.option(
+    "--edition", metavar=_("NAME"), default="", help=_("Windows: an edition of the disc; the usual one by default.")
+)
+@click.option(
+    "--product-key-file", "key_file", type=FILE,
+    help=_("Windows: a file with the product key, for discs that ask for one."),
+)
+@click.option(
+    "--openssh", type=FILE, help=_("Windows: the installer of OpenSSH (MSI), for a host that is not on the Internet.")
+)
 @click.option("--json", "as_json", is_flag=True, help=_("Print JSON."))
-def build(recipe: str, packages: Sequence[str], as_json: bool) -> int:
+def build(
+    recipe: str, packages: Sequence[str], iso: Path | None, drivers: Path | None, edition: str, key_file: Path | None,
+    openssh: Path | None, as_json: bool,
+) -> int:  # fmt: skip
+    wanted = RECIPES[recipe]
+    windows = isinstance(wanted, MediaRecipe) and wanted.system is System.WINDOWS
+    if not windows and (iso or drivers or edition or key_file or openssh):
+        raise click.UsageError(_("these options are for images of Windows"))
+    if windows:
+        if iso is None or drivers is None:
+            raise click.UsageError(_("Windows needs --iso and --virtio-win; labctl may not distribute them"))
+        if packages:
+            raise click.BadParameter(_("packages are Debian's"), param_hint="--package")
+        request = Request(wanted, iso, drivers, edition, read_key(key_file) if key_file else "", openssh)
+        return build_from_discs(request, as_json=as_json)
     with open_workplace() as place:
         spec = ImageSpec(recipe, tuple(sorted(set(packages))))
         estimate = place.store.expected_seconds(IMAGE)
@@ -43,6 +84,30 @@ def build(recipe: str, packages: Sequence[str], as_json: bool) -> int:
             built = place.images.ensure(spec, display)
     click.echo(json.dumps(image_dict(built)) if as_json else str(built.path))
     return ExitCode.DONE
+
+
+def build_from_discs(request: Request, *, as_json: bool) -> int:
+    """Make the image of a Windows, print where it is, and return the exit code."""
+    name, stop = request.recipe.name, Stop()
+    with open_hypervisor() as machines, open_workplace() as place:
+        pace = accelerators(place)(find_linux(place.home) or request.iso)
+        factory = Factory(machines, ImageStore(place.home), pace, place.prefix, check=lambda: stop.raise_if_asked(name))
+        with (
+            stop_politely(stop),
+            choose_display(_("image {name}").format(name=name), as_json=as_json, estimate=None) as display,
+        ):
+            built = build_windows(factory, request, display)
+    click.echo(json.dumps(image_dict(built)) if as_json else str(built.path))
+    return ExitCode.DONE
+
+
+def read_key(path: Path) -> str:
+    """Return the product key of a file. It is never an argument: those stand in the list of processes."""
+    key = path.read_text(encoding="ascii", errors="replace").strip().upper()
+    if not PRODUCT_KEY.fullmatch(key):
+        text = _('"{path}" holds no product key: five groups of five letters or digits, with dashes')
+        raise InvalidFile(text.format(path=path), hint=f"ls -l {path}")
+    return key
 
 
 @image.command(name="list", help=_("List the images that are built."))
@@ -62,10 +127,18 @@ def list_images(as_json: bool) -> int:
         table.add_column(heading)
     for found in images:
         size = _("{memory} MiB").format(memory=round(found.size / 2**20))
-        content = found.given.words if found.given else found.packages
+        content = (*left_words(found), *(found.given.words if found.given else found.packages))
         table.add_row(found.label, found.digest[:12], size, found.built, ", ".join(content) or "—")
     console().print(table)
     return ExitCode.DONE
+
+
+def left_words(found: Image) -> tuple[str, ...]:
+    """Return how long an image still works, in words; nothing for one that does not end."""
+    left = days_left(found, datetime.now(UTC).date())
+    if left is None:
+        return ()
+    return (ngettext("evaluation: {days} day left", "evaluation: {days} days left", left).format(days=left),)
 
 
 def image_dict(found: Image) -> dict[str, object]:
@@ -80,6 +153,7 @@ def image_dict(found: Image) -> dict[str, object]:
         "size": found.size,
         "virtual_size": found.virtual_size,
         "built": found.built,
+        "evaluation_days_left": days_left(found, datetime.now(UTC).date()),
         "given": found.given.to_dict() if found.given else None,
     }
 
