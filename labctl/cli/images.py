@@ -1,7 +1,6 @@
 """The verb family `image`: build, list, verify, rm."""
 
 import json
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,24 +8,20 @@ from pathlib import Path
 import click
 
 from labctl.cli.progress import choose_display
-from labctl.cli.stopping import stop_politely
 from labctl.cli.table import console, open_table
 from labctl.cli.typed import printable
-from labctl.cli.workplace import accelerators, open_hypervisor, open_workplace
-from labctl.errors import ExitCode, InvalidFile
+from labctl.cli.workplace import open_workplace
+from labctl.errors import ExitCode
 from labctl.images.recipe import RECIPES, MediaRecipe
-from labctl.images.store import Image, ImageSpec, ImageStore
+from labctl.images.store import Image, ImageSpec
 from labctl.lab.estimate import IMAGE
 from labctl.lab.evaluation import days_left
-from labctl.lab.pace import find_linux
-from labctl.lab.windows_image import Factory, Request, build_windows
-from labctl.lab.wish import Stop
 from labctl.lab.workplace import Workplace
 from labctl.language import _, ngettext
 from labctl.topology.hardware import System
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-PRODUCT_KEY = re.compile("[A-Z0-9]{5}(-[A-Z0-9]{5}){4}")
+DISC = click.Path(path_type=Path)  # what is wrong with it is told with what was found in it
 
 
 @click.group(
@@ -49,8 +44,8 @@ def image() -> None:
 @click.option(
     "--package", "packages", metavar=_("NAME"), multiple=True, help=_("A Debian package to install; can be repeated.")
 )
-@click.option("--iso", type=FILE, help=_("Windows: the installation disc of the school (ISO)."))
-@click.option("--virtio-win", "drivers", type=FILE, help=_("Windows: the disc of drivers, virtio-win (ISO)."))
+@click.option("--iso", type=DISC, help=_("Windows: the installation disc of the school (ISO)."))
+@click.option("--virtio-win", "drivers", type=DISC, help=_("Windows: the disc of drivers, virtio-win (ISO)."))
 @click.option(
     "--edition", metavar=_("NAME"), default="", help=_("Windows: an edition of the disc; the usual one by default.")
 )
@@ -67,16 +62,17 @@ def build(
     openssh: Path | None, as_json: bool,
 ) -> int:  # fmt: skip
     wanted = RECIPES[recipe]
-    windows = isinstance(wanted, MediaRecipe) and wanted.system is System.WINDOWS
-    if not windows and (iso or drivers or edition or key_file or openssh):
-        raise click.UsageError(_("these options are for images of Windows"))
-    if windows:
-        if iso is None or drivers is None:
-            raise click.UsageError(_("Windows needs --iso and --virtio-win; labctl may not distribute them"))
+    if not (isinstance(wanted, MediaRecipe) and wanted.system is System.WINDOWS):
+        if iso or drivers or edition or key_file or openssh:
+            raise click.UsageError(_("these options are for images of Windows"))
+    else:
+        from labctl.cli.windows import build_from_discs, make_request
+
         if packages:
             raise click.BadParameter(_("packages are Debian's"), param_hint="--package")
-        request = Request(wanted, iso, drivers, edition, read_key(key_file) if key_file else "", openssh)
-        return build_from_discs(request, as_json=as_json)
+        built = build_from_discs(make_request(wanted, (iso, drivers), edition, key_file, openssh), as_json=as_json)
+        click.echo(json.dumps(image_dict(built)) if as_json else str(built.path))
+        return ExitCode.DONE
     with open_workplace() as place:
         spec = ImageSpec(recipe, tuple(sorted(set(packages))))
         estimate = place.store.expected_seconds(IMAGE)
@@ -84,30 +80,6 @@ def build(
             built = place.images.ensure(spec, display)
     click.echo(json.dumps(image_dict(built)) if as_json else str(built.path))
     return ExitCode.DONE
-
-
-def build_from_discs(request: Request, *, as_json: bool) -> int:
-    """Make the image of a Windows, print where it is, and return the exit code."""
-    name, stop = request.recipe.name, Stop()
-    with open_hypervisor() as machines, open_workplace() as place:
-        pace = accelerators(place)(find_linux(place.home) or request.iso)
-        factory = Factory(machines, ImageStore(place.home), pace, place.prefix, check=lambda: stop.raise_if_asked(name))
-        with (
-            stop_politely(stop),
-            choose_display(_("image {name}").format(name=name), as_json=as_json, estimate=None) as display,
-        ):
-            built = build_windows(factory, request, display)
-    click.echo(json.dumps(image_dict(built)) if as_json else str(built.path))
-    return ExitCode.DONE
-
-
-def read_key(path: Path) -> str:
-    """Return the product key of a file. It is never an argument: those stand in the list of processes."""
-    key = path.read_text(encoding="ascii", errors="replace").strip().upper()
-    if not PRODUCT_KEY.fullmatch(key):
-        text = _('"{path}" holds no product key: five groups of five letters or digits, with dashes')
-        raise InvalidFile(text.format(path=path), hint=f"ls -l {path}")
-    return key
 
 
 @image.command(name="list", help=_("List the images that are built."))

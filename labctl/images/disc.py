@@ -5,16 +5,16 @@ import os
 import re
 import struct
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO
-
-from pycdlib import PyCdlib
-from pycdlib.pycdlibexception import PyCdlibException
+from typing import TYPE_CHECKING, BinaryIO
 
 from labctl.errors import InvalidFile
-from labctl.images.overlay import settle
+from labctl.images.overlay import explain, settle
 from labctl.language import _
+
+if TYPE_CHECKING:  # most verbs need no discs, and the library takes its time
+    from pycdlib import PyCdlib
 
 SECTOR = 2048
 DESCRIPTOR = 16 * SECTOR  # ECMA-119, 8.4: the primary volume descriptor
@@ -25,7 +25,7 @@ BLOCKS = struct.Struct("<I")  # at 80 of the descriptor: how many blocks the vol
 class Disc:
     """The files of a disc image by path, capital or small letters: Windows discs have their files in UDF alone."""
 
-    def __init__(self, iso: PyCdlib) -> None:
+    def __init__(self, iso: "PyCdlib") -> None:
         self._iso = iso
         kinds = (("udf_path", iso.has_udf()), ("joliet_path", iso.has_joliet()), ("iso_path", True))
         self._kind = next(kind for kind, there in kinds if there)
@@ -57,6 +57,8 @@ class Disc:
             return stream.read()
 
     def _list(self, folder: str) -> Iterator[str]:
+        from pycdlib.pycdlibexception import PyCdlibException
+
         try:
             for child in self._iso.list_children(**{self._kind: folder}):
                 if child is not None and not child.is_dot() and not child.is_dotdot():
@@ -73,6 +75,9 @@ def plain(name: str) -> str:
 @contextmanager
 def open_disc(path: Path) -> Iterator[Disc]:
     """Open a disc image. Raises InvalidFile where it is none, or not whole."""
+    from pycdlib import PyCdlib
+    from pycdlib.pycdlibexception import PyCdlibException
+
     check_whole(path)
     iso = PyCdlib()
     try:
@@ -113,27 +118,35 @@ def cut_short(path: Path, size: int, whole: int) -> InvalidFile:
 def write_disc(path: Path, files: Mapping[str, bytes | Path], label: str) -> None:
     """Write a small disc image with these files, by path; readable by its owner alone, whole or not at all.
 
-    Names are kept as they are by Joliet, which Windows, Linux and FreeBSD read.
+    Names are kept as they are by Joliet, which Windows, Linux and FreeBSD read. Raises LabctlError where the disk of
+    the host is full.
     """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            fill_disc(file, files, label)
+        settle(temporary, path)
+    except OSError as exc:
+        temporary.unlink(missing_ok=True)
+        raise explain(exc, path) from exc
+
+
+def fill_disc(file: BinaryIO, files: Mapping[str, bytes | Path], label: str) -> None:
+    """Write the content of a disc image."""
+    from pycdlib import PyCdlib
+
     iso = PyCdlib()
     iso.new(interchange_level=3, joliet=3, vol_ident=label)
-    streams = []
-    try:
+    with ExitStack() as streams:
+        streams.callback(iso.close)
         for folder in sorted({str(parent) for name in files for parent in Path(name).parents if str(parent) != "."}):
             iso.add_directory("/" + short(folder), joliet_path=f"/{folder}")
         for number, (name, content) in enumerate(files.items()):
             stream, size = open_content(content)
-            streams.append(stream)
+            streams.callback(stream.close)
             parent = "/" + short(name.rpartition("/")[0])
             iso.add_fp(stream, size, f"{parent.rstrip('/')}/F{number}.;1", joliet_path=f"/{name}")
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            iso.write_fp(file)
-    finally:
-        iso.close()
-        for stream in streams:
-            stream.close()
-    settle(temporary, path)
+        iso.write_fp(file)
 
 
 def open_content(content: bytes | Path) -> tuple[BinaryIO, int]:

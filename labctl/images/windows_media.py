@@ -20,6 +20,7 @@ HEADER = 208  # bytes; places in it from https://learn.microsoft.com/previous-ve
 TABLE, XML = 48, 72  # where the header says where the table of streams and the description are
 PLACE = struct.Struct("<QQQ")  # size with flags in its highest byte, offset, size when unpacked
 AMD64 = "9"
+EVALUATION = "Eval"  # ends the names of editions that stop working after some months
 MOST = 64 << 20  # bytes of a table or description that is believed
 
 
@@ -40,7 +41,7 @@ class Edition:
     @property
     def evaluation(self) -> bool:
         """Return whether it stops working after some months."""
-        return self.edition.endswith("Eval")
+        return self.edition.endswith(EVALUATION)
 
 
 def read_editions(path: Path) -> tuple[Edition, ...]:

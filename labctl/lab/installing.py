@@ -48,16 +48,22 @@ def follow(
         data = port.read()
         if not data:
             return
-        pending += data
-        if QUESTION in pending and installation.phase is Phase.START:
-            port.write(ANSWER)
-            pending = pending.rpartition(QUESTION)[2]
-        *lines, pending = pending.replace(b"\r", b"\n").split(b"\n")
-        pending = pending[-KEPT:]
+        *lines, pending = (pending + data).replace(b"\r", b"\n").split(b"\n")
         for line in lines:
+            answer(port, installation, line)
             if installation.read(line.decode("utf-8", "replace")):
                 entered(installation.phase)
                 end = time.monotonic() + DEADLINES[installation.phase] * factor
+        # The question waits at the end of a line that does not end.
+        pending = b"" if answer(port, installation, pending) else pending[-KEPT:]
+
+
+def answer(port: SerialPort, installation: Installation, said: bytes) -> bool:
+    """Press a key where the loader asks for one, and return whether it did; later, the disk starts without it."""
+    asked = QUESTION in said and installation.phase is Phase.START
+    if asked:
+        port.write(ANSWER)
+    return asked
 
 
 def too_late(phase: Phase, seconds: float) -> DeadlineMissed:

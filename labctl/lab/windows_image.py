@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from labctl.errors import LabctlError
+from labctl.errors import Interrupted, LabctlError
 from labctl.hypervisor.console import Console
 from labctl.hypervisor.firmware import check_firmware
 from labctl.images.copying import copy_disk
@@ -19,7 +19,7 @@ from labctl.images.given import Given
 from labctl.images.recipe import MediaRecipe
 from labctl.images.steps import Steps
 from labctl.images.store import Image, ImageStore
-from labctl.images.windows_media import Edition, check_drivers, choose_edition, read_editions
+from labctl.images.windows_media import EVALUATION, Edition, check_drivers, choose_edition, read_editions
 from labctl.lab.installation import ORDER, Installation, Phase
 from labctl.lab.installing import follow
 from labctl.lab.wish import Pace
@@ -73,7 +73,7 @@ class Request:
 class Factory:
     """Where images of Windows are made: the hypervisor, the store, the prefix of names, and how fast guests run.
 
-    `memory` is in MiB; `check` may raise, to stop.
+    `memory` is in MiB, `room` in bytes; `check` may raise, to stop.
     """
 
     machines: Installer
@@ -81,6 +81,7 @@ class Factory:
     pace: Pace
     prefix: str = ""
     memory: int = MEMORY
+    room: int = GROWN
     check: Callable[[], None] = lambda: None
     render: Callable[[InstallMachine, str], str] = render_install
 
@@ -98,7 +99,7 @@ def build_windows(factory: Factory, request: Request, monitor: Monitor) -> Image
     steps = Steps(monitor, name)
     steps.step = "media"
     with factory.images.workshop(name, monitor) as folder, steps.failing():
-        check_host(folder, GROWN + 2 * request.iso.stat().st_size, name)
+        check_host(folder, factory.room + 2 * request.iso.stat().st_size, name)
         steps.tell("media", 0.01)
         digests = {"iso_sha256": hash_file(request.iso), "virtio_win_sha256": hash_file(request.drivers)}
         machine = prepare(factory, request, edition, folder)
@@ -154,6 +155,8 @@ def running(factory: Factory, machine: InstallMachine, installation: Installatio
         console = machines.open_console(machine.name, machine.name, force=True)
         try:
             yield console
+        except Interrupted:
+            raise
         except LabctlError as exc:
             kept = keep_traces(factory, machine, installation)
             exc.message += "\n" + _("its last screen, its console and the logs of Setup are in {folder}").format(folder=kept)
@@ -196,11 +199,10 @@ def describe(edition: Edition) -> dict[str, str | int]:
 
 
 def given_of(request: Request, facts: Mapping[str, str | int], digest: str) -> Given:
-    """Return where the image comes from. The days of an evaluation run from today."""
-    days = facts.get("evaluation_days", 0)
-    timed = {**facts, "measured": datetime.now(UTC).date().isoformat()} if days else dict(facts)
-    if not days:
-        timed.pop("evaluation_days", None)
+    """Return where the image comes from. The days of an evaluation run from today; other editions have none."""
+    timed = {**facts, "measured": datetime.now(UTC).date().isoformat()}
+    if not str(facts["edition"]).endswith(EVALUATION):
+        timed = {name: value for name, value in facts.items() if name != "evaluation_days"}
     return Given(
         request.recipe.system, request.iso.name, digest, "iso", request.recipe.minimum_memory, request.recipe.hardware,
         timed,

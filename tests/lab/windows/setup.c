@@ -28,7 +28,7 @@ static u64 *boot, *runtime;
 static Keyboard *keyboard;
 static void *image;
 static u8 page[2048] __attribute__((aligned(4096))), text[65536] __attribute__((aligned(4096)));
-static u8 block[2048] __attribute__((aligned(4096))), name[256];
+static u8 block[65536] __attribute__((aligned(4096))), name[256];
 
 static void out(u16 port, u8 value) { __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port)); }
 static u8 in(u16 port) { u8 value; __asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port)); return value; }
@@ -164,9 +164,10 @@ static void install(void) {
   Loaded *loaded = protocol(image, &LOADED);
   Disk *from = protocol(loaded->device, &BLOCK);
   u64 size = (from->media->last + 1) * from->media->block;
-  for (u64 done = 0; done < size; done += 2048) {
-    from->read(from, from->media->id, done / from->media->block, 2048, block);
-    hard->write(hard, hard->media->id, done / 512, 2048, block);
+  for (u64 done = 0; done < size; done += sizeof block) {
+    u64 part = size - done < sizeof block ? size - done : sizeof block;
+    from->read(from, from->media->id, done / from->media->block, part, block);
+    hard->write(hard, hard->media->id, done / 512, part, block);
   }
   for (u32 i = 0; i < 512; i++) block[i] = 0;
   copy_until((char *)name, 0, (char *)block + 1, 200);
