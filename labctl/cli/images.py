@@ -1,21 +1,32 @@
 """The verb family `image`: build, list, verify, rm."""
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
+from labctl.appliances.script import find_recipe_file, recipe_names
 from labctl.cli.progress import choose_display
 from labctl.cli.table import console, open_table
 from labctl.cli.typed import printable
-from labctl.cli.workplace import open_workplace
+from labctl.cli.workplace import open_hypervisor, open_workplace
 from labctl.errors import ExitCode
-from labctl.images.recipe import RECIPES
+from labctl.images.importing import ImportWish
+from labctl.images.recipe import RECIPES, MediaRecipe
 from labctl.images.store import Image, ImageSpec
 from labctl.lab.estimate import IMAGE
+from labctl.lab.evaluation import days_left
+from labctl.lab.taking import Bench, build_firewall, take_image
 from labctl.lab.workplace import Workplace
-from labctl.language import _
+from labctl.language import _, ngettext
+from labctl.topology.hardware import CardModel, DiskBus, Firmware, System
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+DISC = click.Path(path_type=Path)  # what is wrong with it is told with what was found in it
 
 
 @click.group(
@@ -28,20 +39,91 @@ def image() -> None:
 
 
 @image.command(
-    short_help=_("Build an image."), help=_("Build an image, with the packages of services where --package names some.")
+    short_help=_("Build an image."),
+    help=_(
+        "Build an image: Debian with the packages of services where --package names some, or Windows from the school's "
+        "own discs."
+    ),
 )
 @click.argument("recipe", type=click.Choice(sorted(RECIPES)))
 @click.option(
     "--package", "packages", metavar=_("NAME"), multiple=True, help=_("A Debian package to install; can be repeated.")
 )
+@click.option(
+    "--media", "medium", metavar=_("FILE"), type=click.Path(path_type=Path),
+    help=_("The school's own medium, for a recipe that is made from one: the nano image of OPNsense."),
+)  # fmt: skip
+@click.option("--iso", type=DISC, help=_("Windows: the installation disc of the school (ISO)."))
+@click.option("--virtio-win", "drivers", type=DISC, help=_("Windows: the disc of drivers, virtio-win (ISO)."))
+@click.option(
+    "--edition", metavar=_("NAME"), default="", help=_("Windows: an edition of the disc; the usual one by default.")
+)
+@click.option(
+    "--product-key-file", "key_file", type=FILE,
+    help=_("Windows: a file with the product key, for discs that ask for one."),
+)
+@click.option(
+    "--openssh", type=FILE, help=_("Windows: the installer of OpenSSH (MSI), for a host that is not on the Internet.")
+)
 @click.option("--json", "as_json", is_flag=True, help=_("Print JSON."))
-def build(recipe: str, packages: Sequence[str], as_json: bool) -> int:
+def build(
+    recipe: str, packages: Sequence[str], iso: Path | None, drivers: Path | None, edition: str, key_file: Path | None,
+    openssh: Path | None, medium: Path | None, as_json: bool,
+) -> int:  # fmt: skip
+    wanted = RECIPES[recipe]
+    if not (isinstance(wanted, MediaRecipe) and wanted.system is System.WINDOWS):
+        if iso or drivers or edition or key_file or openssh:
+            raise click.UsageError(_("these options are for images of Windows"))
+    else:
+        from labctl.cli.windows import build_from_discs, make_request
+
+        if packages:
+            raise click.BadParameter(_("packages are Debian's"), param_hint="--package")
+        built = build_from_discs(make_request(wanted, (iso, drivers), edition, key_file, openssh), as_json=as_json)
+        click.echo(json.dumps(image_dict(built)) if as_json else str(built.path))
+        return ExitCode.DONE
+    if medium is not None:
+        return build_from_medium(recipe, medium, as_json)
     with open_workplace() as place:
         spec = ImageSpec(recipe, tuple(sorted(set(packages))))
         estimate = place.store.expected_seconds(IMAGE)
         with choose_display(_("image {name}").format(name=recipe), as_json=as_json, estimate=estimate) as display:
             built = place.images.ensure(spec, display)
     click.echo(json.dumps(image_dict(built)) if as_json else str(built.path))
+    return ExitCode.DONE
+
+
+@image.command(
+    name="import",
+    short_help=_("Take a disk image of the school's own."),
+    help=_(
+        "Take a disk image that the school owns (qcow2, vmdk, ova or raw) under a name that topologies can use. The file"
+        " is inspected before anything opens it, and stays as it is."
+    ),
+)
+@click.argument("file", metavar=_("FILE"), type=click.Path(path_type=Path))
+@click.option("--name", required=True, metavar=_("NAME"), help=_("The name that topologies give, such as fw-school."))
+@click.option(
+    "--recipe", default="", metavar=_("RECIPE"),
+    help=_("What machine it wants and what is typed on its console once: one of {names}, or a YAML file.").format(
+        names=", ".join(recipe_names())
+    ),
+)  # fmt: skip
+@click.option("--firmware", type=click.Choice(list(Firmware)), help=_("What boots the disk; bios by default."))
+@click.option("--disk-bus", type=click.Choice(list(DiskBus)), help=_("How the disk is attached; virtio by default."))
+@click.option("--nic", type=click.Choice(list(CardModel)), help=_("Model of the network cards; virtio by default."))
+@click.option("--memory", type=click.IntRange(64, 262144), help=_("Memory that a machine of it needs, in MiB."))
+@click.option("--json", "as_json", is_flag=True, help=_("Print JSON."))
+def import_(  # the verb is a word of Python
+    file: Path, name: str, recipe: str, firmware: str, disk_bus: str, nic: str, memory: int | None, as_json: bool
+) -> int:
+    given = find_recipe_file(recipe)
+    own = {"firmware": firmware, "disk_bus": disk_bus, "nic": nic, "memory": memory}
+    wanted = given.model_copy(update={key: value for key, value in own.items() if value})
+    with open_bench() as bench, choose_display(_("image {name}").format(name=name), as_json=as_json) as display:
+        wish = ImportWish(file, name, wanted.hardware, wanted.memory)
+        taken = take_image(bench, wish, wanted, display)
+    click.echo(json.dumps(image_dict(taken)) if as_json else str(taken.path))
     return ExitCode.DONE
 
 
@@ -58,12 +140,37 @@ def list_images(as_json: bool) -> int:
         click.echo(_("Try: {hint}").format(hint="labctl image build debian-13"), err=True)
         return ExitCode.DONE
     table = open_table()
-    for heading in (_("Image"), _("Digest"), _("Size"), _("Built"), _("Packages")):
+    for heading in (_("Image"), _("Digest"), _("Size"), _("Built"), _("Content")):
         table.add_column(heading)
     for found in images:
         size = _("{memory} MiB").format(memory=round(found.size / 2**20))
-        table.add_row(found.label, found.digest[:12], size, found.built, ", ".join(found.packages) or "—")
+        content = (*left_words(found), *(found.given.words if found.given else found.packages))
+        table.add_row(found.label, found.digest[:12], size, found.built, ", ".join(content) or "—")
     console().print(table)
+    return ExitCode.DONE
+
+
+def left_words(found: Image) -> tuple[str, ...]:
+    """Return how long an image still works, in words; nothing for one that does not end."""
+    left = days_left(found, datetime.now(UTC).date())
+    if left is None:
+        return ()
+    return (ngettext("evaluation: {days} day left", "evaluation: {days} days left", left).format(days=left),)
+
+
+@contextmanager
+def open_bench() -> Iterator[Bench]:
+    """Give what prepares images in this environment."""
+    with open_hypervisor() as machines:
+        place = Workplace.open(machines, os.environ)
+        yield Bench(place.home, place.prefix, machines)
+
+
+def build_from_medium(name: str, medium: Path, as_json: bool) -> int:
+    """Make the image of a firewall from a medium of the school, and print it as `build` does."""
+    with open_bench() as bench, choose_display(_("image {name}").format(name=name), as_json=as_json) as display:
+        built = build_firewall(bench, name, medium, display)
+    click.echo(json.dumps(image_dict(built)) if as_json else str(built.path))
     return ExitCode.DONE
 
 
@@ -79,6 +186,8 @@ def image_dict(found: Image) -> dict[str, object]:
         "size": found.size,
         "virtual_size": found.virtual_size,
         "built": found.built,
+        "evaluation_days_left": days_left(found, datetime.now(UTC).date()),
+        "given": found.given.to_dict() if found.given else None,
     }
 
 

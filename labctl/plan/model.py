@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from labctl.plan.observed import Tag
+from labctl.topology.hardware import COMMON, Hardware, System
 
 
 class NetworkKind(StrEnum):
@@ -138,6 +139,8 @@ class PlannedNode:
     tag: Tag
     varied: tuple[str, ...] = ()
     unvaried: str = ""
+    system: System = System.DEBIAN
+    hardware: Hardware = COMMON
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,10 @@ class Folders:
     def identity(self, node: str) -> Path:
         """Return the credential file that gives a node its name, keys and network."""
         return self.top / "identity" / node
+
+    def nvram(self, node: str) -> Path:
+        """Return the variables of a UEFI node's firmware."""
+        return self.top / "nvram" / f"{node}.fd"
 
     def serial_log(self, node: str) -> Path:
         """Return the log of a node's serial console."""
