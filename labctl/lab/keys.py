@@ -31,7 +31,7 @@ def access(folders: Folders) -> Access:
 def login(folders: Folders, node: PlannedNode) -> Login:
     """Return how to log in to a node."""
     keys = access(folders)
-    return Login(node.member, node.address, keys.key, keys.known_hosts)
+    return Login(node.member, node.address, keys.key, keys.known_hosts, node.system)
 
 
 def ensure_keys(folders: Folders, lab: str, nodes: Iterable[PlannedNode]) -> dict[str, Keys]:
