@@ -11,6 +11,7 @@ from pathlib import Path
 from labctl.checks.model import Outcome, Result
 from labctl.errors import Busy, LabctlError, Refused
 from labctl.images.overlay import chain, find_disks
+from labctl.images.store import not_given
 from labctl.lab import keys
 from labctl.lab.checking import SshProber, run_checks
 from labctl.lab.checkpoint import FOLDER as CHECKPOINTS
@@ -37,7 +38,7 @@ PATIENCE = 3600.0  # seconds that a second run waits for the one that builds the
 def golden_parts(place: Workplace, topology: Topology) -> dict[str, str]:
     """Return the hashes of all that a golden lab is made from, by name: what changed can then be said."""
     layout = place.layout(f"{topology.name}-golden", topology)
-    images = sorted({place.spec(node.image).key for node in layout.nodes})
+    images = sorted({place.image_identity(node.image) for node in layout.nodes})
     return {
         # Faults come after: a trainer who writes one more does not wait for a new golden lab. Variants have their
         # defaults in it, and those are in the rest of the topology.
@@ -110,6 +111,7 @@ def ensure_golden(
         with suppress(Busy):  # many runs come by here at once: one of them is enough
             take_down(place, f"{topology.name}-{owner}", monitor)  # a crash may have left what it was built on
         return found
+    check_given(place, topology)
     with hold_lab(place.home, f"golden-{name}", "golden", PATIENCE):
         if found := find_golden(place, topology):
             return found
@@ -122,6 +124,13 @@ def ensure_golden(
             freeze(place, plan, golden, monitor)
         take_down(place, plan.lab, monitor)
         return golden
+
+
+def check_given(place: Workplace, topology: Topology) -> None:
+    """Raise HostNotReady where a machine starts from an image that only the school can give, and did not yet."""
+    for node in place.layout(f"{topology.name}-golden", topology).nodes:
+        if place.catalogue.images[node.image.recipe].command and place.images.find(place.spec(node.image)) is None:
+            raise not_given(node.image.recipe)
 
 
 def failed_build(plan: Plan, said: str, hint: str) -> LabctlError:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from labctl.images.recipe import RECIPES
+from labctl.images.recipe import recipe_facts
 from labctl.plan.lab import Setting, plan_lab
 from labctl.plan.model import Plan
 from labctl.plan.observed import DomainState, Observed, SeenDomain, SeenNetwork
@@ -19,9 +19,7 @@ SETTING = Setting(Path("/srv/labctl"), playbooks="0" * 64)
 @cache
 def catalogue() -> Catalogue:
     """Return the shipped catalogue."""
-    return load_catalogue(
-        shipped_folder("playbooks"), {name: recipe.minimum_memory for name, recipe in RECIPES.items()}
-    )
+    return load_catalogue(shipped_folder("playbooks"), recipe_facts())
 
 
 @cache

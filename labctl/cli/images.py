@@ -58,11 +58,12 @@ def list_images(as_json: bool) -> int:
         click.echo(_("Try: {hint}").format(hint="labctl image build debian-13"), err=True)
         return ExitCode.DONE
     table = open_table()
-    for heading in (_("Image"), _("Digest"), _("Size"), _("Built"), _("Packages")):
+    for heading in (_("Image"), _("Digest"), _("Size"), _("Built"), _("Content")):
         table.add_column(heading)
     for found in images:
         size = _("{memory} MiB").format(memory=round(found.size / 2**20))
-        table.add_row(found.label, found.digest[:12], size, found.built, ", ".join(found.packages) or "—")
+        content = found.given.words if found.given else found.packages
+        table.add_row(found.label, found.digest[:12], size, found.built, ", ".join(content) or "—")
     console().print(table)
     return ExitCode.DONE
 
@@ -79,6 +80,7 @@ def image_dict(found: Image) -> dict[str, object]:
         "size": found.size,
         "virtual_size": found.virtual_size,
         "built": found.built,
+        "given": found.given.to_dict() if found.given else None,
     }
 
 

@@ -14,7 +14,7 @@ from labctl.cli.selection import CLASS, find_owners
 from labctl.cli.typed import printable
 from labctl.cli.workplace import complete_topologies, open_workplace
 from labctl.errors import ExitCode, LabctlError
-from labctl.golden import find_golden
+from labctl.golden import check_given, find_golden
 from labctl.lab.estimate import estimate_seconds
 from labctl.lab.own_values import assign_values, has_secret
 from labctl.lab.source import load_named, load_source
@@ -122,6 +122,8 @@ def plan(
                 show.print_plan(planned, estimate_seconds(planned, place.store))
         golden = find_golden(place, loaded)
         new = [planned for planned in plans if is_new(planned)]
+        if new and golden is None:
+            check_given(place, loaded)
         wanted = count_new(place, loaded, plans, spare)
         fits = forecast(place, loaded, wanted)
     if not as_json:

@@ -1,4 +1,4 @@
-"""The operating systems that labctl can build, as data: name to suite, kernel and packages."""
+"""The operating systems that labctl knows, as data: built from Debian's archive, or from media of the school."""
 
 import difflib
 from collections.abc import Mapping
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from labctl.errors import LabctlError
 from labctl.language import _
+from labctl.topology.catalogue import ImageFacts
+from labctl.topology.hardware import ConsoleKind, Firmware, Hardware, System
 
 # The "cloud" kernel is Debian's kernel without drivers for real hardware: a third of the size, with ext4 and (on
 # Debian 13) virtio_pci built in. Compared with linux-image-amd64 in 6.1 and 6.12, it has all that labs use: VT and VGA
@@ -30,16 +32,55 @@ class Recipe:
 
     name: str
     title: str
-    suite: str
     minimum_memory: int
+
+
+@dataclass(frozen=True)
+class DebianRecipe(Recipe):
+    """An image that labctl builds from Debian's archive alone."""
+
+    suite: str
     packages: tuple[str, ...]
 
+
+@dataclass(frozen=True)
+class MediaRecipe(Recipe):
+    """An image that is made from media that only the school has.
+
+    `services` are the services that labctl can configure on it, None for all; `arguments` what follows the recipe's
+    name in the command that makes the image.
+    """
+
+    system: System
+    hardware: Hardware
+    arguments: str
+    services: frozenset[str] | None = None
+
+    @property
+    def command(self) -> str:
+        """Return what a person types to make the image."""
+        return f"labctl image build {self.name} {self.arguments}"
+
+
+MEDIA = "--media FILE"
+WINDOWS_MEDIA = "--iso FILE --virtio-win FILE"
+# Windows 11 asks for secure boot and a TPM 2.0; the servers run with both and need neither.
+WINDOWS = Hardware(firmware=Firmware.UEFI, console=ConsoleKind.SCREEN)
+WINDOWS_11 = Hardware(firmware=Firmware.UEFI, secure_boot=True, tpm=True, console=ConsoleKind.SCREEN)
+OPNSENSE_SERVICES = frozenset({"router_firewall", "dns", "dhcp"})
+PFSENSE_SERVICES = frozenset({"router_firewall", "dns", "dhcp"})
 
 RECIPES: Mapping[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        Recipe("debian-13", "Debian 13 (trixie)", "trixie", 256, BOOT + REACH + FRENCH + TOOLS),
-        Recipe("debian-12", "Debian 12 (bookworm)", "bookworm", 256, BOOT + REACH + FRENCH + TOOLS),
+        DebianRecipe("debian-13", "Debian 13 (trixie)", 256, "trixie", BOOT + REACH + FRENCH + TOOLS),
+        DebianRecipe("debian-12", "Debian 12 (bookworm)", 256, "bookworm", BOOT + REACH + FRENCH + TOOLS),
+        MediaRecipe("windows-2019", "Windows Server 2019", 2048, System.WINDOWS, WINDOWS, WINDOWS_MEDIA),
+        MediaRecipe("windows-2022", "Windows Server 2022", 2048, System.WINDOWS, WINDOWS, WINDOWS_MEDIA),
+        MediaRecipe("windows-2025", "Windows Server 2025", 2048, System.WINDOWS, WINDOWS, WINDOWS_MEDIA),
+        MediaRecipe("windows-11", "Windows 11", 4096, System.WINDOWS, WINDOWS_11, WINDOWS_MEDIA),
+        MediaRecipe("opnsense-25", "OPNsense 25", 1024, System.OPNSENSE, Hardware(), MEDIA, OPNSENSE_SERVICES),
+        MediaRecipe("pfsense-2", "pfSense CE 2", 1024, System.PFSENSE, Hardware(), MEDIA, PFSENSE_SERVICES),
     )
 }
 
@@ -54,4 +95,18 @@ def find_recipe(name: str) -> Recipe:
             name=name, known=", ".join(sorted(RECIPES))
         ),
         hint=f"labctl image build {nearest[0]}",
+    )
+
+
+def recipe_facts() -> tuple[ImageFacts, ...]:
+    """Return what a topology may know of the images of all recipes."""
+    return tuple(describe(recipe) for recipe in RECIPES.values())
+
+
+def describe(recipe: Recipe) -> ImageFacts:
+    """Return what a topology may know of the image of one recipe."""
+    if not isinstance(recipe, MediaRecipe):
+        return ImageFacts(recipe.name, recipe.minimum_memory)
+    return ImageFacts(
+        recipe.name, recipe.minimum_memory, recipe.system, recipe.hardware, recipe.services, recipe.command
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from labctl.images.contents import DEBCONF, EXECUTABLE, FILES, FINISH, LINKS
 from labctl.images.mirror import Source, find_keyring, find_sources, is_reachable, render_sources, unreachable
-from labctl.images.recipe import Recipe
+from labctl.images.recipe import DebianRecipe
 from labctl.program import ProgramFailed, run, stream
 
 Tell = Callable[[float, str], None]
@@ -40,7 +40,7 @@ INSTALLED = re.compile(r"(\d+) newly installed")
 class Build:
     """What one run of mmdebstrap needs to know. `cache` keeps downloaded packages and indices between runs."""
 
-    recipe: Recipe
+    recipe: DebianRecipe
     target: Path
     cache: Path
     mirror: str = ""

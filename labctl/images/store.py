@@ -5,16 +5,18 @@ import json
 import os
 import tempfile
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from labctl.errors import LabctlError, Refused
+from labctl.errors import HostNotReady, LabctlError, Refused
 from labctl.images import contents, disk, overlay, rootfs
 from labctl.images.folder import PARTIAL, check_host, fingerprint, hash_file, hold, prepare_folder, remove_partial
-from labctl.images.recipe import Recipe, find_recipe
+from labctl.images.given import Given, command_for, read_given
+from labctl.images.recipe import RECIPES, DebianRecipe, find_recipe
 from labctl.images.steps import Steps
 from labctl.language import _
 from labctl.monitor import Event, Monitor, Progress
@@ -35,10 +37,13 @@ class ImageSpec:
 
     @property
     def key(self) -> str:
-        """Identity of what is asked: equal keys, equal image. Raises LabctlError for an unknown recipe."""
+        """Identity of what is asked: equal keys, equal image. What only the school can give is known by its name."""
+        recipe = RECIPES.get(self.recipe)
+        if not isinstance(recipe, DebianRecipe):
+            return hashlib.sha256(json.dumps({"given": self.recipe}).encode()).hexdigest()[:16]
         content = {
             "version": BUILD_VERSION,
-            "recipe": asdict(find_recipe(self.recipe)),
+            "recipe": asdict(recipe),
             "packages": self.packages,
             "files": dict(contents.FILES),
             "links": dict(contents.LINKS),
@@ -52,7 +57,8 @@ class ImageSpec:
 class Image:
     """A built image. Sizes in bytes, `built` in ISO 8601 UTC.
 
-    `seen` is the file's size, mtime in ns and inode when it was last read whole.
+    `seen` is the file's size, mtime in ns and inode when it was last read whole. `given` is None for an image that
+    labctl built by itself.
     """
 
     name: str
@@ -64,6 +70,7 @@ class Image:
     virtual_size: int
     built: str
     seen: tuple[int, int, int]
+    given: Given | None = None
 
     @property
     def label(self) -> str:
@@ -103,7 +110,8 @@ class ImageStore:
         try:
             data = json.loads(record.read_text(encoding="utf-8"))
             path = self.folder / data.pop("file")
-            image = Image(**{**data, "packages": tuple(data["packages"]), "seen": tuple(data["seen"])}, path=path)
+            lists = {"packages": tuple(data["packages"]), "seen": tuple(data["seen"])}
+            image = Image(**{**data, **lists, "given": read_given(data.get("given"))}, path=path)
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return image if path.exists() else None
@@ -111,15 +119,16 @@ class ImageStore:
     def ensure(self, spec: ImageSpec, monitor: Monitor) -> Image:
         """Return the image of a spec, building it (and the plain image below it) where it is absent.
 
-        Raises HostNotReady without root's rights, programs or room; LabctlError where no mirror answers.
+        Raises HostNotReady without root's rights, programs or room, or where only the school can give the image;
+        LabctlError where no mirror answers.
         """
-        recipe = find_recipe(spec.recipe)
         if image := self.find(spec):
             self.check(image)
             return image
-        prepare_folder(self.folder)
-        with hold(self.folder / ".build", lambda: monitor.tell(Event(spec.recipe, "wait", Progress.STARTED))):
-            remove_partial(self.folder)
+        recipe = find_recipe(spec.recipe)
+        if not isinstance(recipe, DebianRecipe):
+            raise not_given(spec.recipe)
+        with self.building(spec.recipe, monitor):
             base = ImageSpec(spec.recipe)
             if not self.find(base) or not self.root_tar(base).exists():
                 self.build(recipe, base, monitor)
@@ -129,11 +138,39 @@ class ImageStore:
         assert image is not None
         return image
 
+    @contextmanager
+    def building(self, subject: str, monitor: Monitor) -> Iterator[None]:
+        """Be the only one who builds in this folder; what a killed build left is gone."""
+        prepare_folder(self.folder)
+        with hold(self.folder / ".build", lambda: monitor.tell(Event(subject, "wait", Progress.STARTED))):
+            remove_partial(self.folder)
+            yield
+
+    @contextmanager
+    def workshop(self, name: str, monitor: Monitor) -> Iterator[Path]:
+        """Give a folder to make the image of this name in, from media of the school; it goes with the block.
+
+        Raises Refused where there is an image of this name: labs may stand on it.
+        """
+        if self.find(ImageSpec(name)):
+            text = _('there is an image "{name}" already; remove it first, or choose another name')
+            raise Refused(text.format(name=name), hint=f"labctl image rm {name}")
+        with self.building(name, monitor), tempfile.TemporaryDirectory(prefix=PARTIAL, dir=self.folder) as work:
+            yield Path(work)
+
+    def register(self, file: Path, name: str, given: Given) -> Image:
+        """Keep a finished qcow2 disk of a workshop as the image of this name, read-only, and return it."""
+        spec = ImageSpec(name)
+        self.keep(file, hash_file(file), spec, given)
+        image = self.find(spec)
+        assert image is not None
+        return image
+
     def root_tar(self, base: ImageSpec) -> Path:
         """Return where the root file system of a plain image is kept, for layers."""
         return self.folder / f"{base.recipe}-{base.key}.tar"
 
-    def build(self, recipe: Recipe, spec: ImageSpec, monitor: Monitor) -> None:
+    def build(self, recipe: DebianRecipe, spec: ImageSpec, monitor: Monitor) -> None:
         """Build one image and give it its final name."""
         check_host(self.folder)
         steps = Steps(monitor, spec.recipe)
@@ -164,7 +201,7 @@ class ImageStore:
         rootfs.pack_root(root, tar)
         overlay.settle(tar, self.root_tar(spec))
 
-    def keep(self, file: Path, digest: str, spec: ImageSpec) -> None:
+    def keep(self, file: Path, digest: str, spec: ImageSpec, given: Given | None = None) -> None:
         """Move a finished disk to its content's name, read-only, then record it: the record makes it an image."""
         file.chmod(0o444)
         path = self.folder / f"{spec.recipe}-{digest[:16]}.qcow2"
@@ -175,7 +212,7 @@ class ImageStore:
             Image(
                 name=spec.recipe, key=spec.key, digest=digest, path=path, packages=spec.packages, size=status.st_size,
                 virtual_size=header[1] if header else 0, built=datetime.now(UTC).isoformat(timespec="seconds"),
-                seen=fingerprint(path),
+                seen=fingerprint(path), given=given,
             )
         )  # fmt: skip
 
@@ -195,7 +232,8 @@ class ImageStore:
             digest = hash_file(image.path)
         except OSError as exc:
             text = _('the image "{name}" cannot be read: {reason}').format(name=image.label, reason=exc.strerror)
-            raise Refused(text, hint=f"labctl image build {image.name}") from exc
+            hint = command_for(image.name) if image.given else f"labctl image build {image.name}"
+            raise Refused(text, hint=hint) from exc
         if digest != image.digest:
             text = _('the image "{name}" is not what was built: the content of "{path}" has changed')
             raise Refused(text.format(name=image.label, path=image.path), hint=f"labctl image rm {image.label}")
@@ -242,3 +280,9 @@ class ImageStore:
     def create_overlay_on(self, disk: Path, path: Path, size_gib: int) -> None:
         """Create the disk of a clone on a frozen disk, which never changes."""
         overlay.create_overlay(disk, path, size_gib)
+
+
+def not_given(name: str) -> HostNotReady:
+    """Return the error for an image that is asked for and that only the school can give."""
+    text = _('the image "{name}" is not on this host: labctl makes it from media that the school gives')
+    return HostNotReady(text.format(name=name), hint=command_for(name))

@@ -13,7 +13,8 @@ from labctl.errors import LabctlError
 from labctl.hypervisor.delivery import Delivery
 from labctl.hypervisor.door import Hypervisor
 from labctl.hypervisor.trial import choose_delivery
-from labctl.images.recipe import RECIPES
+from labctl.images.given import describe_given
+from labctl.images.recipe import recipe_facts
 from labctl.images.store import ImageSpec, ImageStore
 from labctl.lab import keys
 from labctl.lab.doors import Configurator, Freezer, Guests, Images, Machines
@@ -65,7 +66,7 @@ class Workplace(Site):
             guests=ssh,
             configurator=playbook,
             store=Store(home),
-            catalogue=shipped_catalogue(),
+            catalogue=known_catalogue(home),
             playbooks=playbooks,
             delivery=partial(choose_delivery, machines, home),
         )
@@ -123,6 +124,12 @@ class Workplace(Site):
         """Return what the image store calls a planned image."""
         return ImageSpec(image.recipe, image.packages)
 
+    def image_identity(self, image: PlannedImage) -> str:
+        """Return what tells an image from another one: of a given image, its content, for two may have one name."""
+        spec = self.spec(image)
+        found = self.images.find(spec)
+        return found.digest if found and found.given else spec.key
+
     def give_to_qemu(self, path: Path) -> None:
         """Hand a file to the user that QEMU runs as; nobody else reads it."""
         os.chown(path, *self.machines.qemu_owner())
@@ -164,10 +171,14 @@ class Workplace(Site):
 
 
 def shipped_catalogue() -> Catalogue:
-    """Return what topologies may name, from the shipped playbooks and recipes."""
-    return load_catalogue(
-        shipped_folder("playbooks"), {name: recipe.minimum_memory for name, recipe in RECIPES.items()}
-    )
+    """Return what topologies may name in the installation that the environment names."""
+    return known_catalogue(home_folder(os.environ))
+
+
+def known_catalogue(home: Path) -> Catalogue:
+    """Return what topologies may name: the shipped playbooks and recipes, and the images that were given here."""
+    given = [describe_given(image.name, image.given) for image in ImageStore(home).list_images() if image.given]
+    return load_catalogue(shipped_folder("playbooks"), (*recipe_facts(), *given))
 
 
 def find_files(folders: Folders) -> frozenset[str]:

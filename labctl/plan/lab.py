@@ -24,6 +24,7 @@ from labctl.plan.model import (
 )
 from labctl.plan.observed import Observed, Tag
 from labctl.topology.catalogue import Catalogue
+from labctl.topology.hardware import COMMON, System
 from labctl.topology.model import Interface, Internet, Node, Segment, Topology
 
 RENDER_VERSION = "1"  # raised when rendered machines change in a way that running ones must follow
@@ -169,8 +170,12 @@ def plan_node(member: str, lab: LabFacts) -> PlannedNode:
         for key, interface in node.interfaces.items()
     )
     management = PlannedInterface(names.MANAGEMENT, names.MANAGEMENT, lab.macs[member, names.MANAGEMENT], "none")
+    facts = lab.catalogue.images[node.image]
+    # Packages are Debian's: what was given is used as it is.
     packages = {
-        package for service in node.services for package in lab.catalogue.services[service].packages_for(node.image)
+        package
+        for service in (node.services if facts.system is System.DEBIAN else ())
+        for package in lab.catalogue.services[service].packages_for(node.image)
     }
     planned = PlannedNode(
         member=member, name=name, uuid=names.object_uuid(name),
@@ -179,6 +184,7 @@ def plan_node(member: str, lab: LabFacts) -> PlannedNode:
         routes=plan_routes(lab.topology, node), nameservers=tuple(str(server) for server in node.nameservers),
         search=node.search or "", services=node.services, wave=lab.waves[member], management=management,
         address=f"{names.link_local(management.mac)}%{lab.bridge}", tag=lab.base,
+        system=facts.system, hardware=facts.hardware,
     )  # fmt: skip
     spec, configured = machine_hash(planned), services_hash(node.services, lab.setting)
     tag = replace(lab.base, member=member, spec=spec, configured=configured, address=planned.address)
@@ -210,7 +216,9 @@ def plan_routes(topology: Topology, node: Node) -> tuple[PlannedRoute, ...]:
 def machine_hash(node: PlannedNode) -> str:
     """Return the hash of all that a new overlay or another XML would be needed for."""
     parts = (node.image.key, node.memory, node.cpus, node.disk, node.interfaces, node.routes, node.nameservers)
-    return names.digest(RENDER_VERSION, repr((*parts, node.search, node.management)))[:16]
+    # Written only where it is not the common one: labs of before this was told apart are not made anew.
+    other = (repr(node.hardware),) if node.hardware != COMMON else ()
+    return names.digest(RENDER_VERSION, repr((*parts, node.search, node.management, *other)))[:16]
 
 
 def services_hash(given: Mapping[str, Mapping[str, JsonValue]], setting: Setting) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from labctl.plan.observed import Tag
+from labctl.topology.hardware import COMMON, Hardware, System
 
 
 class NetworkKind(StrEnum):
@@ -138,6 +139,8 @@ class PlannedNode:
     tag: Tag
     varied: tuple[str, ...] = ()
     unvaried: str = ""
+    system: System = System.DEBIAN
+    hardware: Hardware = COMMON
 
 
 @dataclass(frozen=True)

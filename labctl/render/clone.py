@@ -105,6 +105,8 @@ def give_files(root: Element, node: PlannedNode, folders: Folders) -> None:
     """Give the machine its own disk, identity and console log, and let libvirt choose the agent's socket."""
     disk = only(root, node, "devices/disk[@device='disk']/source[@file]")
     disk.set("file", str(folders.disk(node.member)))
+    for medium in root.iterfind("./devices/disk[@device='cdrom']/source[@file]"):
+        medium.set("file", str(folders.identity(node.member)))
     for element in root.iterfind("./devices/disk"):
         drop(element, "backingStore")  # the overlay's chain is another: libvirt probes it
         drop(element, "mirror")

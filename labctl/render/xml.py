@@ -12,11 +12,15 @@ from markupsafe import Markup
 
 from labctl.plan.model import Folders, NetworkKind, PlannedNetwork, PlannedNode
 from labctl.render.tag import render_tag, unconfigured
+from labctl.topology.hardware import System
 
 # MiB of translated code that QEMU keeps for an emulated machine; its own default is 1 GiB. No two machines share it, so
 # it is most of what a clone costs beside a class. Up to the gate, 64 MiB are as fast as 128, 48 cost 4 %, 32 15 %.
 TRANSLATED = 128
 TRANSLATED_OF_CLONE = 48
+# Systems that find out who they are from a disk; Debian reads its identity from the firmware, and what the school
+# imported is given none.
+READ_A_MEDIUM = frozenset({System.WINDOWS, System.OPNSENSE, System.PFSENSE})
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -41,6 +45,8 @@ def render_domain(
     """
     return environment().get_template("domain.xml.j2").render(
         node=node,
+        hardware=node.hardware,
+        medium=node.system in READ_A_MEDIUM,
         networks=networks,
         disk=folders.disk(node.member),
         identity=folders.identity(node.member),

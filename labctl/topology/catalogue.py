@@ -1,6 +1,6 @@
 """What a topology may name: the images, services and competencies that this labctl knows."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, Valid
 
 from labctl.competencies import load_competencies
 from labctl.language import _
+from labctl.topology.hardware import COMMON, Hardware, System
 from labctl.topology.problems import Finding, ProblemsFound, Steps, nearest, quoted
 from labctl.topology.shapes import as_json, shape_findings
 from labctl.topology.tree import Tree, read_tree
@@ -17,10 +18,18 @@ from labctl.topology.values import PACKAGE_PATTERN, CompetencyId, Line, ServiceN
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """An image that can be built or was imported. `minimum_memory` is in MiB."""
+    """An image that can be built or was imported. `minimum_memory` is in MiB.
+
+    `services` are those that labctl can configure on it, None for all. `command` is what a person types to give an
+    image that labctl cannot make by itself, empty for the others.
+    """
 
     name: str
     minimum_memory: int
+    system: System = System.DEBIAN
+    hardware: Hardware = COMMON
+    services: frozenset[str] | None = None
+    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,16 +133,16 @@ class ArgumentSpecs(BaseModel):
     argument_specs: EntryPoints
 
 
-def load_catalogue(playbooks: Path, images: Mapping[str, int]) -> Catalogue:
+def load_catalogue(playbooks: Path, images: Iterable[ImageFacts]) -> Catalogue:
     """Return what topologies may name.
 
-    `images` maps a name to its minimum memory in MiB; services are the folders of `playbooks`/roles that
+    `images` are those that can be built or were given; services are the folders of `playbooks`/roles that
     have a meta/labctl.yml. Raises ProblemsFound about role metadata that has problems.
     """
     cards = sorted(playbooks.glob("roles/*/meta/labctl.yml"))
     services = [load_service(card.parent.parent) for card in cards]
     return Catalogue(
-        images={name: ImageFacts(name, memory) for name, memory in images.items()},
+        images={image.name: image for image in images},
         services={service.name: service for service in services},
         competencies=frozenset(load_competencies()),
     )

@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 from labctl.language import _
 from labctl.topology.addresses import address_findings
-from labctl.topology.catalogue import Catalogue, competency_list_findings, unlisted_competency
+from labctl.topology.catalogue import Catalogue, ImageFacts, competency_list_findings, unlisted_competency
 from labctl.topology.model import Node
 from labctl.topology.parameters import service_findings
 from labctl.topology.parts import Parts, listed, mapping
@@ -69,10 +69,20 @@ def node_findings(name: str, node: Node, parts: Parts, catalogue: Catalogue) -> 
         text = _('at least {least} MiB, the minimum of the image "{image}"')
         expected = text.format(least=image.minimum_memory, image=node.image)
         yield Finding((*steps, "memory"), expected, _("{memory} MiB").format(memory=node.memory))
+    if image is not None and image.services is not None:
+        for service in node.services.keys() - image.services:
+            yield unconfigurable((*steps, "services", service), image)
     for card, interface in node.interfaces.items():
         if interface.network not in parts.network_names:
             way = (*steps, "interfaces", card, "network")
             yield unknown(way, _("a network of this file ({names})"), interface.network, parts.network_names)
+
+
+def unconfigurable(steps: Steps, image: ImageFacts) -> Finding:
+    """Return the finding about a service that labctl cannot configure on an image."""
+    text = _('a service that labctl configures on the image "{image}" ({names})')
+    expected = text.format(image=image.name, names=listing(sorted(image.services or ())) or _("none"))
+    return Finding(steps, expected, quoted(str(steps[-1])), at_key=True)
 
 
 def services_findings(services: Mapping[str, JsonValue], steps: Steps, catalogue: Catalogue) -> Iterator[Finding]:

@@ -238,6 +238,18 @@ def test_images(labctl: Installation) -> None:
     assert "\x1b" not in done.stderr
 
 
+MEDIA = Path(__file__).parents[1] / "golden" / "media" / "topology.yml"
+
+
+@pytest.mark.parametrize("verb", ["plan", "up"])
+def test_media_that_the_school_has_not_given_are_asked_for(labctl: Installation, verb: str) -> None:
+    done = labctl.run(verb, str(MEDIA))
+    assert done.returncode == 7
+    assert 'the image "opnsense-25" is not on this host' in done.stderr
+    assert "labctl image build opnsense-25 --media FILE" in done.stderr
+    assert not list((labctl.home / "labctl" / "labs").glob("media-*"))
+
+
 def test_the_faults_of_a_topology_are_listed_for_trainers(labctl: Installation) -> None:
     found = {one["id"]: one for one in labctl.json("fault", "list", "dmz")["faults"]}
     assert len(found) >= 30

@@ -14,6 +14,7 @@ from labctl.render.identity import Keys, render_identity
 from labctl.render.inventory import Access, render_inventory, render_plays
 from labctl.render.xml import render_domain, render_network
 from labctl.shipped import shipped_folder
+from labctl.topology.hardware import System
 from labctl.topology.load import load_topology
 from labctl.topology.model import Topology
 from tests.worlds import catalogue, plan
@@ -50,7 +51,8 @@ def render_case(case: str) -> Iterator[tuple[str, str]]:
         for accelerator in ("tcg", "kvm"):
             xml = render_domain(node, networks, planned.folders, accelerator)
             yield f"domain-{node.member}-{accelerator}.xml", xml
-        yield f"identity-{node.member}.conf", render_identity(node, KEYS)
+        if node.system is System.DEBIAN:
+            yield f"identity-{node.member}.conf", render_identity(node, KEYS)
     access = Access(Path("/k/login"), Path("/k/known_hosts"), Path("/k/ca.pem"), Path("/k/ca.key"))
     yield "inventory.json", json.dumps(render_inventory(planned, topology, access), indent=1) + "\n"
     yield "plays.json", json.dumps(render_plays(node.wave for node in planned.nodes), indent=1) + "\n"

@@ -3,7 +3,7 @@
 from functools import cache
 from pathlib import Path
 
-from labctl.topology.catalogue import Catalogue, load_catalogue
+from labctl.topology.catalogue import Catalogue, ImageFacts, load_catalogue
 
 HERE = Path(__file__).parent
 GOOD = HERE / "good.yml"
@@ -11,4 +11,4 @@ GOOD = HERE / "good.yml"
 
 @cache
 def known() -> Catalogue:
-    return load_catalogue(HERE / "playbooks", {"debian-12": 256, "debian-13": 256})
+    return load_catalogue(HERE / "playbooks", (ImageFacts("debian-12", 256), ImageFacts("debian-13", 256)))

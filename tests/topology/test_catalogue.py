@@ -62,12 +62,12 @@ CARD = "title: {en: Mail, fr: Courrier}\ncompetencies: [B2.2.1]\npackages: [post
 def test_problems_of_role_metadata_are_shown(tmp_path: Path, card: str, specs: str, said: str) -> None:
     write_role(tmp_path, card, specs)
     with pytest.raises(ProblemsFound) as caught:
-        load_catalogue(tmp_path, {})
+        load_catalogue(tmp_path, ())
     assert said in caught.value.message
 
 
 def test_no_playbooks_are_no_services(tmp_path: Path) -> None:
-    assert load_catalogue(tmp_path / "nothing", {}).services == {}
+    assert load_catalogue(tmp_path / "nothing", ()).services == {}
 
 
 def test_competencies_are_the_official_ones() -> None:

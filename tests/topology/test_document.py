@@ -6,6 +6,7 @@ from pathlib import Path
 import jsonschema  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
+from labctl.images.recipe import recipe_facts
 from labctl.language import LOCALES
 from labctl.topology.catalogue import Catalogue, load_catalogue
 from labctl.topology.document import EXAMPLE, topology_document
@@ -19,7 +20,6 @@ from tests.topology.test_problems import FILES, compare
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "topologies").glob("*.yml"))
-IMAGES = {"debian-12": 256, "debian-13": 256}
 
 BAD_SHAPES = (
     "key-unknown",
@@ -35,7 +35,7 @@ BAD_SHAPES = (
 
 
 def shipped_catalogue() -> Catalogue:
-    return load_catalogue(ROOT / "playbooks", IMAGES)
+    return load_catalogue(ROOT / "playbooks", recipe_facts())
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,60 @@
+"""What a machine is made of for the operating system of its image: firmware, disk, network cards and console."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class System(StrEnum):
+    """What runs on an image, and so how machines of it are given their identity and configured."""
+
+    DEBIAN = "debian"
+    WINDOWS = "windows"
+    OPNSENSE = "opnsense"
+    PFSENSE = "pfsense"
+    IMPORT = "import"  # the school's own image: labctl starts it and configures nothing on it
+
+
+class Firmware(StrEnum):
+    """What boots the disk."""
+
+    BIOS = "bios"
+    UEFI = "uefi"
+
+
+class DiskBus(StrEnum):
+    """How the disk is attached; systems without virtio drivers want SATA."""
+
+    VIRTIO = "virtio"
+    SATA = "sata"
+
+
+class CardModel(StrEnum):
+    """The network card that the guest sees."""
+
+    VIRTIO = "virtio"
+    E1000E = "e1000e"
+    E1000 = "e1000"
+    RTL8139 = "rtl8139"
+    VMXNET3 = "vmxnet3"
+
+
+class ConsoleKind(StrEnum):
+    """Where the system talks to a person who sits before it."""
+
+    SERIAL = "serial"
+    SCREEN = "screen"
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """The machine that an image is made for; the default is that of labctl's own Debian images."""
+
+    firmware: Firmware = Firmware.BIOS
+    secure_boot: bool = False
+    tpm: bool = False
+    disk_bus: DiskBus = DiskBus.VIRTIO
+    card: CardModel = CardModel.VIRTIO
+    console: ConsoleKind = ConsoleKind.SERIAL
+
+
+COMMON = Hardware()
