@@ -23,7 +23,7 @@ from labctl.plan.names import MANAGEMENT_PORT
 from labctl.program import missing
 from labctl.topology.hardware import System
 
-USERS = {System.WINDOWS: "Administrator"}  # all others: root
+USERS = {System.WINDOWS: "Administrator"}  # what an image of labctl calls it in every language; all others: root
 USER = "root"
 OUTPUT_LIMIT = 1 << 20  # bytes kept of each stream: a guest may flood
 KEEPALIVE_SECONDS = 30  # a shell whose machine is gone ends

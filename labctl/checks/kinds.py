@@ -9,7 +9,7 @@ from labctl.topology.hardware import System
 from labctl.topology.probes import Probe
 
 KINDS: Mapping[type, Kind[Any]] = {
-    kind.probe: kind for family in (network, names, directory, messages, system, windows) for kind in family.KINDS
+    kind.probe: kind for family in (network, names, directory, messages, system) for kind in family.KINDS
 }
 ON_WINDOWS: Mapping[type, Kind[Any]] = {kind.probe: kind for family in (on_windows, windows) for kind in family.KINDS}
 
