@@ -16,14 +16,18 @@ from pathlib import Path
 
 import paramiko
 
+from labctl import powershell
 from labctl.errors import DeadlineMissed, LabctlError
 from labctl.language import _
 from labctl.plan.names import MANAGEMENT_PORT
 from labctl.program import missing
+from labctl.topology.hardware import System
 
+USERS = {System.WINDOWS: "Administrator"}  # what an image of labctl calls it in every language; all others: root
 USER = "root"
 OUTPUT_LIMIT = 1 << 20  # bytes kept of each stream: a guest may flood
 KEEPALIVE_SECONDS = 30  # a shell whose machine is gone ends
+NOTHING_ON_WINDOWS = ("cmd.exe", "/c", "ver")
 WRITE_SECONDS = 10.0  # in which a guest must take some keystrokes
 BANNER_TIMEOUT = 60  # seconds; sshd under emulation forks slowly while a guest still boots
 
@@ -43,6 +47,27 @@ class Login:
     address: str
     key: Path
     known_hosts: Path
+    system: System = System.DEBIAN
+
+    @property
+    def user(self) -> str:
+        """Return the account that labctl logs in to."""
+        return USERS.get(self.system, USER)
+
+    @property
+    def windows(self) -> bool:
+        """Return whether commands are those of Windows."""
+        return self.system is System.WINDOWS
+
+    def command_line(self, argv: Sequence[str]) -> str:
+        """Return a command, words quoted for the login shell."""
+        return powershell.command_line(argv) if self.windows else shlex.join(argv)
+
+    def read(self, code: int, out: bytes, err: bytes, truncated: bool) -> "Answer":
+        """Return what a command did, its output decoded as the guest's system writes it."""
+        if not self.windows:
+            return Answer(code, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"), truncated)
+        return Answer(code, powershell.decode(out), powershell.read_errors(powershell.decode(err)), truncated)
 
 
 @dataclass(frozen=True)
@@ -63,7 +88,7 @@ def connect(login: Login, deadline: float) -> Iterator[paramiko.SSHClient]:
     try:
         client.load_host_keys(str(login.known_hosts))
         client.connect(
-            login.address, port=MANAGEMENT_PORT, username=USER,
+            login.address, port=MANAGEMENT_PORT, username=login.user,
             pkey=paramiko.Ed25519Key.from_private_key_file(str(login.key)),
             timeout=deadline, banner_timeout=max(deadline, BANNER_TIMEOUT), auth_timeout=max(deadline, BANNER_TIMEOUT),
             allow_agent=False, look_for_keys=False,
@@ -85,7 +110,7 @@ def unreachable(login: Login, error: Exception) -> Unreachable:
 
 
 def wait_login(login: Login, deadline: float, pause: float = 0.5) -> float:
-    """Log in as soon as the guest lets us, run ``true``, and return how many seconds that took.
+    """Log in as soon as the guest lets us, run a command that does nothing, and return how many seconds that took.
 
     Raises DeadlineMissed after `deadline` seconds; a changed host key ends the wait at once.
     """
@@ -94,7 +119,7 @@ def wait_login(login: Login, deadline: float, pause: float = 0.5) -> float:
         left = deadline - (time.monotonic() - start)
         try:
             with connect(login, max(1.0, min(left, 30.0))) as client:
-                execute(client, ["true"], deadline=max(5.0, left))
+                execute(client, login, NOTHING_ON_WINDOWS if login.windows else ["true"], deadline=max(5.0, left))
         except (Unreachable, TimeoutError) as exc:
             if isinstance(exc.__cause__, paramiko.BadHostKeyException):
                 raise
@@ -109,7 +134,7 @@ def wait_login(login: Login, deadline: float, pause: float = 0.5) -> float:
 def run(login: Login, argv: Sequence[str], *, stdin: bytes = b"", deadline: float = 60) -> Answer:
     """Run one command on a guest. Raises Unreachable, or TimeoutError after `deadline` seconds."""
     with connect(login, deadline) as client:
-        return execute(client, argv, stdin=stdin, deadline=deadline)
+        return execute(client, login, argv, stdin=stdin, deadline=deadline)
 
 
 LogIn = Callable[[Login, float], AbstractContextManager[paramiko.SSHClient]]
@@ -134,7 +159,7 @@ class Sessions:
         """
         client = self._client(login, deadline)
         try:
-            return execute(client, argv, stdin=stdin, deadline=deadline)
+            return execute(client, login, argv, stdin=stdin, deadline=deadline)
         except TimeoutError:
             self._drop(login)
             raise
@@ -237,7 +262,9 @@ def open_shell(login: Login, deadline: float, *, log_in: LogIn = connect) -> She
     raise AssertionError  # an exit stack without callbacks hides no error
 
 
-def execute(client: paramiko.SSHClient, argv: Sequence[str], *, stdin: bytes = b"", deadline: float = 60) -> Answer:
+def execute(
+    client: paramiko.SSHClient, login: Login, argv: Sequence[str], *, stdin: bytes = b"", deadline: float = 60
+) -> Answer:
     """Run one command in an open session, words quoted for the login shell, output capped."""
     transport = client.get_transport()
     if transport is None:
@@ -245,9 +272,9 @@ def execute(client: paramiko.SSHClient, argv: Sequence[str], *, stdin: bytes = b
     channel = transport.open_session(timeout=deadline)
     with channel:
         channel.settimeout(1.0)
-        channel.exec_command(shlex.join(argv))
+        channel.exec_command(login.command_line(argv))
         send(channel, stdin)
-        return collect(channel, time.monotonic() + deadline)
+        return login.read(*collect(channel, time.monotonic() + deadline))
 
 
 def send(channel: paramiko.Channel, data: bytes) -> None:
@@ -257,8 +284,11 @@ def send(channel: paramiko.Channel, data: bytes) -> None:
     channel.shutdown_write()
 
 
-def collect(channel: paramiko.Channel, until: float) -> Answer:
-    """Read both streams to the end, keep OUTPUT_LIMIT bytes of each; TimeoutError once `until` has passed."""
+def collect(channel: paramiko.Channel, until: float) -> tuple[int, bytes, bytes, bool]:
+    """Read both streams to the end and keep OUTPUT_LIMIT bytes of each; TimeoutError once `until` has passed.
+
+    Returns the exit code, the streams, and whether one was cut.
+    """
     kept = {"out": bytearray(), "err": bytearray()}
     truncated = False
     while True:
@@ -276,8 +306,7 @@ def collect(channel: paramiko.Channel, until: float) -> Answer:
         if time.monotonic() > until:
             raise TimeoutError(_("the command did not end in time"))
         channel.status_event.wait(0.05)
-    out, err = (bytes(kept[name]).decode("utf-8", "replace") for name in ("out", "err"))
-    return Answer(channel.recv_exit_status(), out, err, truncated)
+    return channel.recv_exit_status(), bytes(kept["out"]), bytes(kept["err"]), truncated
 
 
 def answers(address: str, timeout: float) -> bool:
@@ -300,7 +329,7 @@ def client_command(login: Login, command: Sequence[str]) -> list[str]:
     words = ["ssh", "-p", str(MANAGEMENT_PORT), "-i", str(login.key)]
     for key, value in options.items():
         words += ["-o", f"{key}={value}"]
-    return [*words, f"{USER}@{login.address}", *([shlex.join(command)] if command else [])]
+    return [*words, f"{login.user}@{login.address}", *([login.command_line(command)] if command else [])]
 
 
 def interactive(login: Login, command: Sequence[str]) -> int:

@@ -1,6 +1,6 @@
 """Decides, from a check and the raw reply of its probe alone: passed, failed, or could not be checked."""
 
-from labctl.checks.kinds import KINDS
+from labctl.checks.kinds import kind_of
 from labctl.checks.lines import printable
 from labctl.checks.model import TIMEOUT, Outcome, Question, Reply, Result, Verdict
 from labctl.language import _
@@ -12,8 +12,8 @@ SHOWN = 2000  # characters of output kept as evidence
 
 def decide(check: Check, question: Question, reply: Reply) -> Outcome:
     """Return the outcome of a check. A probe that says nothing decides nothing, for negative checks too."""
-    error = TIMEOUT if is_late(check, reply) else reply.error
-    verdict = Verdict(None, explain_error(error, check.origin)) if error else judge(check, reply)
+    error = TIMEOUT if is_late(check, question, reply) else reply.error
+    verdict = Verdict(None, explain_error(error, check.origin)) if error else judge(check, question, reply)
     if verdict.success is None or (check.negative and not verdict.success and not verdict.proof):
         result = Result.UNKNOWN
     else:
@@ -22,9 +22,9 @@ def decide(check: Check, question: Question, reply: Reply) -> Outcome:
     return Outcome(check, result, printable(verdict.seen), question.command, output, reply.seconds)
 
 
-def is_late(check: Check, reply: Reply) -> bool:
+def is_late(check: Check, question: Question, reply: Reply) -> bool:
     """Return whether a probe was cut short by a clock, its program's own or the agent's: it may be asked again."""
-    return reply.error == TIMEOUT or (not reply.error and KINDS[type(check.probe)].late(reply))
+    return reply.error == TIMEOUT or (not reply.error and kind_of(check.probe, question.system).late(reply))
 
 
 def explain_error(error: str, origin: str) -> str:
@@ -38,9 +38,9 @@ def explain_error(error: str, origin: str) -> str:
     return error
 
 
-def judge(check: Check, reply: Reply) -> Verdict:
+def judge(check: Check, question: Question, reply: Reply) -> Verdict:
     """Return what the probe's reply shows; one that the node has made up may show nothing."""
     try:
-        return KINDS[type(check.probe)].judge(check.probe, reply)
+        return kind_of(check.probe, question.system).judge(check.probe, reply)
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError):
         return Verdict(None, _("the answer of the node makes no sense"))

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from pydantic import JsonValue
 
+from labctl.topology.hardware import System
 from labctl.topology.model import Check
 
 Task = Mapping[str, JsonValue]  # what a node does, in the agent's format
@@ -22,7 +23,7 @@ class Result(StrEnum):
 
 @dataclass(frozen=True)
 class Question:
-    """What a node does for one check; `command` is what a person would type.
+    """What a node does for one check; `command` is what a person would type there, on that system.
 
     `then` has what other nodes do afterwards, by node; the node "" is the one that was asked.
     """
@@ -31,6 +32,7 @@ class Question:
     task: Task
     command: str
     then: Mapping[str, Task] = field(default_factory=dict)
+    system: System = System.DEBIAN
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,21 @@
-"""Turns checks into questions for a node, and questions into the program that the node runs."""
+"""Turns checks into questions for a node, and questions into the program that the node runs: Python or PowerShell."""
 
+import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from labctl.checks.kinds import KINDS
+from labctl import powershell
+from labctl.checks.kinds import kind_of
 from labctl.checks.model import Question
+from labctl.topology.hardware import System
 from labctl.topology.model import Check
 from labctl.topology.probes import HOST, asked_at
 
 FOLDER = Path(__file__).parent
 CORE = "agent.py"
+WINDOWS_CORE = "agent.ps1"
+WINDOWS_ROUND = 130  # seconds for all tasks, as the agent in Python has them
 FIRST = "from __future__ import annotations"
 
 # The tasks of the agent, by the file that has them; the core is always sent.
@@ -23,16 +28,26 @@ TASKS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def ask(check: Check, token: str = "", address: Callable[[str], str] = str) -> Question:
+# The same for the agent in PowerShell.
+WINDOWS_TASKS: Mapping[str, tuple[str, ...]] = {
+    WINDOWS_CORE: ("run", "tcp", "ping"),
+    "agent_network.ps1": ("dns", "http"),
+    "agent_system.ps1": (
+        "file", "service", "account", "group", "registry", "feature", "policy", "scope", "share", "events", "rule",
+    ),
+}  # fmt: skip
+
+
+def ask(check: Check, token: str = "", address: Callable[[str], str] = str, system: System = System.DEBIAN) -> Question:
     """Return the question of one check; `token` tells this run from others, where a probe leaves something behind.
 
-    `address` gives that of a node on its management link, by which the host asks it.
+    `address` gives that of a node on its management link, by which the host asks it; `system` is the one that is asked.
     """
     probe = asked_at(check.probe, address(check.node)) if check.origin == HOST else check.probe
-    asked = KINDS[type(probe)].ask(probe)
+    asked = kind_of(probe, system).ask(probe)
     mark = f"{token}-{check.id}"
     then = {node: {**task, "token": mark} for node, task in asked.then.items()}
-    return Question(check.id, {**asked.task, "token": mark}, asked.command, then)
+    return Question(check.id, {**asked.task, "token": mark}, asked.command, then, system)
 
 
 def agent_program(questions: Sequence[Question]) -> bytes:
@@ -46,6 +61,26 @@ def agent_program(questions: Sequence[Question]) -> bytes:
     tasks = json.dumps([dict(question.task) for question in questions])
     last = f"main([{', '.join(functions)}], json.loads({tasks!r}))\n"
     return "\n\n".join([FIRST, *map(source, files), last]).encode()
+
+
+def windows_program(questions: Sequence[Question]) -> bytes:
+    """Return what a Windows node reads from its standard input to answer the questions, by `powershell.RUN_SCRIPT`.
+
+    Both the functions and the tasks are base64: nothing in them is put together with code.
+    """
+    wanted = {str(question.task["do"]) for question in questions}
+    files = [name for name, tasks in WINDOWS_TASKS.items() if name == WINDOWS_CORE or wanted.intersection(tasks)]
+    functions = literal("\n".join((FOLDER / name).read_text(encoding="utf-8") for name in files))
+    tasks = literal(json.dumps({"tasks": [dict(question.task) for question in questions]}))
+    return powershell.payload(
+        f"$functions = [Text.Encoding]::UTF8.GetString([Convert]::FromBase64String({functions}))\n"
+        f". ([ScriptBlock]::Create($functions))\nInvoke-Round $functions {tasks} {WINDOWS_ROUND}\n"
+    )
+
+
+def literal(text: str) -> str:
+    """Return a text in base64 as a string of PowerShell."""
+    return powershell.quote(base64.b64encode(text.encode()).decode("ascii"))
 
 
 def source(name: str) -> str:

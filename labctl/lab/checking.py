@@ -11,14 +11,16 @@ from typing import Any, Protocol
 from labctl.checks.decide import decide, is_late
 from labctl.checks.lines import printable
 from labctl.checks.model import Outcome, Question, Reply, Result
-from labctl.checks.questions import agent_program, ask
+from labctl.checks.questions import agent_program, ask, windows_program
 from labctl.crew import Crew
 from labctl.errors import LabctlError
 from labctl.lab.doors import Runner
 from labctl.lab.vantage import require_links, run_here
 from labctl.language import _
 from labctl.monitor import Event, Monitor, Progress
+from labctl.powershell import RUN_SCRIPT
 from labctl.ssh import Answer, Login
+from labctl.topology.hardware import System
 from labctl.topology.model import Check
 from labctl.topology.probes import HOST
 
@@ -30,33 +32,37 @@ PAUSE = 2.0  # seconds between two rounds of checks that may wait
 class Prober(Protocol):
     """Asks one node or the host; one that cannot be asked gives a reply with an error for each question.
 
-    `address` is that of a node on its management link, by which the host asks it.
+    `address` is that of a node on its management link, by which the host asks it; `system` what runs on it.
     """
 
     def probe(self, node: str, questions: Sequence[Question]) -> Sequence[Reply]: ...
     def address(self, node: str) -> str: ...
+    def system(self, node: str) -> System: ...
 
 
 @dataclass(frozen=True)
 class SshProber:
-    """Asks over SSH, by a program that the node's own Python reads from standard input; the host, without SSH."""
+    """Asks over SSH, by a program that the node's Python or PowerShell reads from standard input; the host, without."""
 
     guests: Runner
     logins: Mapping[str, Login]
 
     def probe(self, node: str, questions: Sequence[Question]) -> Sequence[Reply]:
         """Return the replies in the order of the questions."""
-        program = agent_program(questions)
         try:
-            answer = self.run_on_host(program) if node == HOST else self.run_on_node(node, program)
+            answer = self.run_on_host(agent_program(questions)) if node == HOST else self.run_on_node(node, questions)
         except (LabctlError, TimeoutError) as exc:
             return [Reply(error=str(exc))] * len(questions)
         return parse_replies(answer, len(questions))
 
-    def run_on_node(self, node: str, program: bytes) -> Answer:
-        """Run a program on a node. Raises Unreachable or TimeoutError."""
-        command = ["python3", "-I", "-S", "-"]
-        return self.guests.run(self.logins[node], command, stdin=program, deadline=ROUND_DEADLINE)
+    def run_on_node(self, node: str, questions: Sequence[Question]) -> Answer:
+        """Run the program that asks on a node. Raises Unreachable or TimeoutError."""
+        login = self.logins[node]
+        if login.windows:
+            command, program = RUN_SCRIPT, windows_program(questions)
+        else:
+            command, program = ("python3", "-I", "-S", "-"), agent_program(questions)
+        return self.guests.run(login, command, stdin=program, deadline=ROUND_DEADLINE)
 
     def run_on_host(self, program: bytes) -> Answer:
         """Run a program on the host. Raises LabctlError, for a lab that does not run too, or TimeoutError."""
@@ -66,6 +72,10 @@ class SshProber:
     def address(self, node: str) -> str:
         """Return the address of a node on its management link, with its zone."""
         return self.logins[node].address
+
+    def system(self, node: str) -> System:
+        """Return what runs on a node; the host is asked as a Debian node is."""
+        return System.DEBIAN if node == HOST else self.logins[node].system
 
 
 def parse_replies(answer: Answer, count: int) -> Sequence[Reply]:
@@ -122,10 +132,11 @@ def check_node(
         fraction = len(settled) / len(checks)
         monitor.tell(Event(node, STEP, Progress.RUNNING, detail, fraction))
         token = secrets.token_hex(6)
-        questions = [ask(check, token, prober.address) for check in open_checks]
+        questions = [ask(check, token, prober.address, prober.system(node)) for check in open_checks]
         replies = ask_afterwards(node, questions, prober.probe(node, questions), prober)
         # What a slow machine does not do in time beside all the rest, it may do after it.
-        late = [is_late(check, reply) for check, reply in zip(open_checks, replies, strict=True)]
+        asked = zip(open_checks, questions, replies, strict=True)
+        late = [is_late(check, question, reply) for check, question, reply in asked]
         waiting = []
         for number, (check, question, reply) in enumerate(zip(open_checks, questions, replies, strict=True)):
             outcome = decide(check, question, reply)

@@ -34,7 +34,7 @@ def access(folders: Folders) -> Access:
 def login(folders: Folders, node: PlannedNode) -> Login:
     """Return how to log in to a node."""
     keys = access(folders)
-    return Login(node.member, node.address, keys.key, keys.known_hosts)
+    return Login(node.member, node.address, keys.key, keys.known_hosts, node.system)
 
 
 def ensure_keys(folders: Folders, lab: str, nodes: Sequence[PlannedNode]) -> dict[str, Keys]:
@@ -84,7 +84,7 @@ def ensure_password(folders: Folders, node: str) -> str:
 
 
 def draw_password() -> str:
-    """Return a password that Windows takes and that a person can copy from paper: three kinds of characters, 60 bits."""
+    """Return a password that Windows takes and that a person can copy from paper: four kinds of characters, 59 bits."""
     letters = "abcdefghjkmnpqrstuvwxyz23456789"  # none that looks like another one; the same keys on AZERTY and QWERTY
     groups = ["".join(secrets.choice(letters) for _letter in range(4)) for _group in range(3)]
     return f"L{'-'.join(groups)}7"

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+from labctl import powershell
 from labctl.checks.model import Outcome, Result
 from labctl.errors import LabctlError, Refused
 from labctl.faults import Diagnosis, FaultState, cause_check, diagnose, find_faults, hides
@@ -201,10 +202,12 @@ class Sabotage:
 
     def run(self, fault: Fault, script: str) -> Answer:
         """Run a script of a fault on its node. Raises LabctlError where the node cannot be reached or does not end."""
+        login = self.prober.logins[fault.node]
+        command, text = (RUN_SCRIPT, script.encode())
+        if login.windows:
+            command, text = powershell.RUN_SCRIPT, powershell.payload(script)
         try:
-            return self.prober.guests.run(
-                self.prober.logins[fault.node], RUN_SCRIPT, stdin=script.encode(), deadline=SCRIPT_DEADLINE
-            )
+            return self.prober.guests.run(login, command, stdin=text, deadline=SCRIPT_DEADLINE)
         except (Unreachable, TimeoutError) as exc:
             text = _("{node}: the script of the fault could not be run: {error}")
             hint = f"labctl status {self.lab}"

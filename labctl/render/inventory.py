@@ -9,7 +9,16 @@ from pydantic import JsonValue
 
 from labctl.plan.model import NetworkKind, Plan, PlannedNode
 from labctl.plan.names import MANAGEMENT_PORT
+from labctl.topology.hardware import System
 from labctl.topology.model import Segment, Topology
+
+# The login shell of labctl's Windows images is PowerShell; ansible-core 2.18 and later speak with it over SSH. Server
+# 2016, whose OpenSSH no longer is supported, is reached by psrp instead: see docs/windows-services.md.
+WINDOWS: Mapping[str, JsonValue] = {
+    "ansible_user": "Administrator",
+    "ansible_connection": "ssh",
+    "ansible_shell_type": "powershell",
+}
 
 
 @dataclass(frozen=True)
@@ -76,10 +85,13 @@ def host_variables(node: PlannedNode, applied: Sequence[str]) -> dict[str, JsonV
     }  # fmt: skip
     variables: dict[str, JsonValue] = {
         "ansible_host": node.address,
+        "labctl_system": str(node.system),
         "labctl_node": node.member,
         "labctl_interfaces": interfaces,
         "labctl_services": list(applied),
     }
+    if node.system is System.WINDOWS:
+        variables |= WINDOWS
     for service, parameters in node.services.items():
         variables |= {f"{service}_{key}": value for key, value in parameters.items()}
     return variables

@@ -56,7 +56,8 @@ class Parameter:
 class Service:
     """A role of playbooks/: what it is for, what it serves and which packages its image needs.
 
-    `packages` are for every image; `image_packages` those that only images of a name need.
+    `packages` are for every image; `image_packages` those that only images of a name need. `systems` are those that
+    the role has tasks for.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Service:
     packages: tuple[str, ...]
     parameters: Mapping[str, Parameter]
     image_packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    systems: frozenset[System] = frozenset({System.DEBIAN})
 
     def packages_for(self, image: str) -> tuple[str, ...]:
         """Return the Debian packages that the service needs on an image, sorted."""
@@ -165,7 +167,13 @@ def load_service(role: Path) -> Service:
     packages = card.packages
     every = packages if isinstance(packages, tuple) else packages.get("all", ())
     by_image = {} if isinstance(packages, tuple) else {name: some for name, some in packages.items() if name != "all"}
-    return Service(role.name, card.title, card.competencies, every, parameters, by_image)
+    return Service(role.name, card.title, card.competencies, every, parameters, by_image, find_systems(role))
+
+
+def find_systems(role: Path) -> frozenset[System]:
+    """Return the systems that a role has tasks for, by its task files; one without such files is for Debian."""
+    found = {system for system in System if (role / "tasks" / f"{system}.yml").exists()}
+    return frozenset(found or {System.DEBIAN})
 
 
 def competency_list_findings(named: JsonValue, steps: Steps, known: Collection[str]) -> Iterator[Finding]:

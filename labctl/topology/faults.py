@@ -11,6 +11,14 @@ from labctl.topology.values import CompetencyId, Model, Name, Text
 Script = Annotated[str, StringConstraints(min_length=1, max_length=8000)]
 
 
+class FaultOnWindows(Model):
+    """How the same trouble is brought about, found and repaired on Windows."""
+
+    inject: Script = Field(description=N_("PowerShell script, run by an administrator on the node"))
+    detect: Probe = Field(description=N_("succeeds on the node while the cause is there"))
+    cure: Script = Field(description=N_("PowerShell script that repairs it as one would by hand"))
+
+
 class Fault(Model):
     """A trouble to find and repair."""
 
@@ -28,3 +36,6 @@ class Fault(Model):
         min_length=1, description=N_("checks that fail with it and pass once it is repaired")
     )
     cure: Script = Field(description=N_("shell script, run by root on the node, that repairs it as one would by hand"))
+    windows: FaultOnWindows | None = Field(
+        default=None, description=N_("what is done instead where the node runs Windows: the same trouble, its way")
+    )

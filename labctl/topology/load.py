@@ -17,6 +17,7 @@ from labctl.topology.references import resolve
 from labctl.topology.semantics import semantic_findings
 from labctl.topology.shapes import as_json, shape_findings
 from labctl.topology.spaces import extreme, space_of
+from labctl.topology.system_meaning import for_systems
 from labctl.topology.tree import Tree, read_tree
 from labctl.topology.variant_meaning import variant_findings
 from labctl.topology.variants import AnyVariant, Value, Variant
@@ -68,7 +69,7 @@ class Template:
             tree.find(finding)
         if tree.problems or topology is None:
             raise ProblemsFound(tree.problems)
-        return topology
+        return for_systems(topology, parts, catalogue)
 
     def defaults(self) -> Mapping[str, Value]:
         """Return the values of a lab that belongs to no session."""

@@ -80,6 +80,9 @@ class Check(Model):
     title: Text = Field(description=N_("what is checked"))
     origin: Name = Field(alias="from", description=N_("the node that probes, or `host`"))
     probe: Probe = Field(description=N_("what is tried"))
+    windows: Probe | None = Field(
+        default=None, description=N_("what is tried instead where the node runs Windows: the same check, asked its way")
+    )
     negative: bool = Field(default=False, description=N_("the probe must NOT succeed, such as a forbidden flow"))
     ready: bool = Field(default=False, description=N_("the lab is not ready before this check passes"))
     wait: int = Field(default=0, ge=0, le=600, description=N_("seconds to go on trying before it counts"))

@@ -1,7 +1,7 @@
 """What a check can try: the kinds of probes, told apart by their key `type`.
 
 Each kind is a model in a module of its family (`network_probes`, `name_probes`, `directory_probes`, `message_probes`,
-`system_probes`); the module of `labctl.checks` named after the family asks and judges it.
+`system_probes`, `windows_probes`); the module of `labctl.checks` named after the family asks and judges it.
 
 A few kinds may be asked of a node by the host too, which reaches it on its management link alone.
 """
@@ -18,13 +18,25 @@ from labctl.topology.name_probes import Certificate, Dns, Http, Snmp, ZoneTransf
 from labctl.topology.network_probes import Dhcp, Flow, Ntp, Ping, Tcp, Traceroute, Udp, Vpn
 from labctl.topology.system_probes import Backup, Command, File, Package, ServiceUnit
 from labctl.topology.values import Model
+from labctl.topology.windows_probes import (
+    Dcdiag,
+    DhcpScope,
+    EventLog,
+    Feature,
+    FirewallRule,
+    Ntfs,
+    Policy,
+    Registry,
+    Share,
+)
 
 Probe = Annotated[
     Ping | Tcp | Udp | Traceroute | Flow | Vpn | Dhcp | Ntp
     | Http | Dns | ZoneTransfer | Certificate | Snmp
     | Ldap | Kerberos | Smb | User | Group
     | Smtp | Imap | Alert | Log
-    | Command | File | ServiceUnit | Package | Backup,
+    | Command | File | ServiceUnit | Package | Backup
+    | Feature | Registry | Ntfs | Share | Policy | DhcpScope | Dcdiag | EventLog | FirewallRule,
     Field(discriminator="type"),
 ]  # fmt: skip
 
@@ -46,6 +58,21 @@ HOST_KEYS: Mapping[type[Model], tuple[str, ...]] = {
     Snmp: ("to", "port", "community", "oid", "contains"),
     Smtp: ("server", "port", "sender", "recipient", "user", "password"),
     Imap: ("server", "port", "user", "password", "contains"),
+}
+
+WINDOWS_ONLY = (Feature, Registry, Ntfs, Share, Policy, DhcpScope, Dcdiag, EventLog, FirewallRule)
+# What a Windows node can be asked, with the keys that mean nothing there.
+ON_WINDOWS: Mapping[type[Model], tuple[str, ...]] = {
+    Ping: (),
+    Tcp: (),
+    Http: (),
+    Dns: ("dnssec",),
+    User: ("shell", "home"),
+    Group: (),
+    Command: (),
+    File: ("mode",),
+    ServiceUnit: (),
+    **dict.fromkeys(WINDOWS_ONLY, ()),
 }
 
 

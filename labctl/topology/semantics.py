@@ -14,6 +14,7 @@ from labctl.topology.parts import Parts, listed, mapping
 from labctl.topology.probe_meaning import host_findings, probe_findings
 from labctl.topology.probes import HOST
 from labctl.topology.problems import Finding, Steps, listing, nearest, plain_key, quoted
+from labctl.topology.system_meaning import system_findings
 
 MANAGEMENT = "mgmt"  # the network and card that labctl adds to every node
 MOST_CIRCLES = 32  # 64 nodes cannot form more that have no node in common
@@ -30,6 +31,7 @@ def semantic_findings(parts: Parts, data: JsonValue, catalogue: Catalogue) -> It
     yield from competency_findings(data, catalogue)
     yield from check_findings(parts, catalogue)
     yield from fault_findings(parts, data, catalogue)
+    yield from system_findings(parts, catalogue)
     for name, plain in mapping(data, "nodes").items():
         yield from services_findings(mapping(plain, "services"), ("nodes", name, "services"), catalogue)
 
@@ -156,6 +158,8 @@ def check_findings(parts: Parts, catalogue: Catalogue) -> Iterator[Finding]:
             text = _("a node of this file or the host ({names})")
             yield unknown((*steps, "from"), text, check.origin, [*parts.node_names, HOST])
         yield from probe_findings(check.probe, check.origin, (*steps, "probe"), parts)
+        if check.windows is not None:
+            yield from probe_findings(check.windows, check.origin, (*steps, "windows"), parts)
         if check.competency not in catalogue.competencies:
             yield unknown_competency((*steps, "competency"), check.competency, catalogue)
 
@@ -176,6 +180,8 @@ def fault_findings(parts: Parts, data: JsonValue, catalogue: Catalogue) -> Itera
             text = _("a node of this file ({names})")
             yield unknown((*steps, "node"), text, fault.node, parts.node_names)
         yield from probe_findings(fault.detect, fault.node, (*steps, "detect"), parts)
+        if fault.windows is not None:
+            yield from probe_findings(fault.windows.detect, fault.node, (*steps, "windows", "detect"), parts)
         for place, name in enumerate(fault.fixed):
             if name not in checks:
                 yield unknown((*steps, "fixed", place), _("a check of this file ({names})"), name, checks)

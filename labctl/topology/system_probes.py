@@ -6,7 +6,16 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from labctl.language import N_
-from labctl.topology.values import MODE_PATTERN, PACKAGE_PATTERN, UNIT_PATTERN, FilePath, Line, Model, Name
+from labctl.topology.values import (
+    ANY_PATH_PATTERN,
+    MODE_PATTERN,
+    PACKAGE_PATTERN,
+    UNIT_PATTERN,
+    FilePath,
+    Line,
+    Model,
+    Name,
+)
 
 
 class Command(Model):
@@ -23,7 +32,9 @@ class File(Model):
     """A file exists with the expected owner, mode or content."""
 
     type: Literal["file"] = Field(description=N_("a file exists as expected"))
-    path: FilePath = Field(description=N_("the file"))
+    path: Annotated[str, StringConstraints(pattern=ANY_PATH_PATTERN, max_length=500)] = Field(
+        description=N_("the file")
+    )
     owner: Line | None = Field(default=None, description=N_("the account that owns it"))
     mode: Annotated[str, StringConstraints(pattern=MODE_PATTERN)] | None = Field(
         default=None, description=N_('permissions in octal, quoted: "0640"')
@@ -32,11 +43,11 @@ class File(Model):
 
 
 class ServiceUnit(Model):
-    """A systemd service runs now and starts at boot."""
+    """A service of systemd or of Windows runs now and starts at boot."""
 
-    type: Literal["service"] = Field(description=N_("a systemd service runs now"))
+    type: Literal["service"] = Field(description=N_("a service of systemd or of Windows runs now"))
     unit: Annotated[str, StringConstraints(pattern=UNIT_PATTERN, max_length=100)] = Field(
-        description=N_("the systemd unit, such as nginx.service")
+        description=N_("the systemd unit, such as nginx.service, or the name in Windows, such as DHCPServer")
     )
     enabled: bool = Field(default=True, description=N_("whether it must also start at boot"))
 

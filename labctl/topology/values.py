@@ -15,6 +15,10 @@ COMPETENCY_PATTERN = r"^B[1-3](\.[1-9]){0,2}$"
 LINE_PATTERN = r"^[^\x00-\x1f\x7f]+$"
 URL_PATTERN = r"^https?://[^\s'\"<>]+$"
 PATH_PATTERN = r"^/[^\x00-\x1f]*$"
+WINDOWS_PATH_PATTERN = r"^[A-Za-z]:\\[^\x00-\x1f<>:\"|?*/]*$"
+ANY_PATH_PATTERN = r"^(/|[A-Za-z]:\\)[^\x00-\x1f]*$"
+REGISTRY_PATTERN = r"^(HKLM|HKU|HKCR|HKCC)\\[^\x00-\x1f]+$"
+FEATURE_PATTERN = r"^[A-Za-z][A-Za-z0-9.-]{0,63}$"
 MODE_PATTERN = r"^[0-7]{3,4}$"
 UNIT_PATTERN = r"^[A-Za-z0-9@:._-]+$"
 PACKAGE_PATTERN = r"^[a-z0-9][a-z0-9+.-]{1,80}$"
@@ -41,8 +45,12 @@ PATTERNS: Mapping[str, str] = {
     LINE_PATTERN: N_("a text of one line"),
     URL_PATTERN: N_("an address that starts with http:// or https://"),
     PATH_PATTERN: N_("a path that starts with /"),
+    WINDOWS_PATH_PATTERN: N_("a path of Windows, such as C:\\Partages"),
+    ANY_PATH_PATTERN: N_("a path that starts with /, or one of Windows such as C:\\Partages"),
+    REGISTRY_PATTERN: N_("a key of the registry that starts with HKLM\\, HKU\\, HKCR\\ or HKCC\\"),
+    FEATURE_PATTERN: N_("a name as Windows writes it, such as AD-Domain-Services"),
     MODE_PATTERN: N_('permissions in octal, quoted, such as "0640"'),
-    UNIT_PATTERN: N_("the name of a systemd unit"),
+    UNIT_PATTERN: N_("the name of a systemd unit, or of a service of Windows"),
     PACKAGE_PATTERN: N_("a Debian package"),
     VERSION_PATTERN: N_('a version in quotes, such as "1.0"'),
     ACCOUNT_PATTERN: N_("the name of an account or a group"),

@@ -11,6 +11,7 @@ from labctl.checks.questions import agent_program
 from labctl.lab.checking import parse_replies, run_checks
 from labctl.monitor import Silent
 from labctl.ssh import Answer
+from labctl.topology.hardware import System
 from labctl.topology.model import Check
 
 TEXTS = {"en": "text", "fr": "texte"}
@@ -41,6 +42,9 @@ class Local:
 
     def address(self, _node: str) -> str:
         return "127.0.0.1"
+
+    def system(self, _node: str) -> System:
+        return System.DEBIAN
 
 
 def outcome(probe: dict[str, Any], *, negative: bool = False, spaces: Mapping[str, str] | None = None) -> Outcome:

@@ -16,6 +16,7 @@ from labctl.checks.names import MARK
 from labctl.checks.questions import agent_program
 from labctl.lab.checking import run_checks
 from labctl.monitor import Silent
+from labctl.topology.hardware import System
 from tests.checks.asking import make
 
 
@@ -121,6 +122,9 @@ class Crowded:
     def address(self, node: str) -> str:
         return node
 
+    def system(self, _node: str) -> System:
+        return System.DEBIAN
+
 
 class Late:
     """A prober whose page comes too late in the first round."""
@@ -135,6 +139,9 @@ class Late:
 
     def address(self, node: str) -> str:
         return node
+
+    def system(self, _node: str) -> System:
+        return System.DEBIAN
 
 
 def test_a_page_that_came_too_late_is_asked_again() -> None:

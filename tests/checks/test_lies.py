@@ -16,6 +16,7 @@ from labctl.checks.questions import FOLDER, TASKS, agent_program, ask, source
 from labctl.lab.checking import parse_replies, run_checks
 from labctl.monitor import Silent
 from labctl.ssh import OUTPUT_LIMIT, Answer
+from labctl.topology.hardware import System
 from labctl.topology.model import Check
 from tests.checks.asking import Local, make, outcomes
 from tests.checks.test_agent import perform, run
@@ -107,6 +108,9 @@ class Liar:
 
     def address(self, node: str) -> str:
         return node
+
+    def system(self, _node: str) -> System:
+        return System.DEBIAN
 
 
 def test_a_made_up_success_without_the_facts_is_not_believed() -> None:

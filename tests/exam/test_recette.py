@@ -18,6 +18,7 @@ from labctl.exam.recette import (
 )
 from labctl.monitor import Silent
 from labctl.report.sheet import Status
+from labctl.topology.hardware import System
 from tests.exam.papers import good_paper
 
 
@@ -38,6 +39,9 @@ class Answering:
 
     def address(self, node: str) -> str:
         return node
+
+    def system(self, _node: str) -> System:
+        return System.DEBIAN
 
 
 EXPECTED = recette_of(good_paper())

@@ -8,6 +8,7 @@ from labctl.checks.model import Question, Reply, Result
 from labctl.lab.rebooting import Rebooting, concerned_nodes, run_rebooted_checks
 from labctl.monitor import Event, Progress
 from labctl.ssh import Answer, Login, Unreachable
+from labctl.topology.hardware import System
 from labctl.topology.load import load_topology
 from labctl.topology.model import Topology
 from tests.checks.asking import make
@@ -52,6 +53,9 @@ class Fine:
 
     def address(self, node: str) -> str:
         return node
+
+    def system(self, _node: str) -> System:
+        return System.DEBIAN
 
 
 @dataclass
