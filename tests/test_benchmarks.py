@@ -1,10 +1,12 @@
 """The command of the benchmarks measures what it was asked for, and nothing where it did not understand."""
 
+import socket
 from pathlib import Path
 
 import pytest
 
 from tests.benchmarks.__main__ import GOALS, main, measure_parts, read_arguments
+from tests.benchmarks.consoles import Direct
 
 PARTS = tuple(measure_parts())
 
@@ -62,3 +64,19 @@ def test_a_page_is_written_where_it_was_asked_for(tmp_path: Path) -> None:
 
 def test_every_goal_is_a_figure_of_a_part() -> None:
     assert {part for part, *_rest in GOALS.values()} <= set(PARTS)
+
+
+def test_an_update_that_only_agrees_to_an_encoding_is_no_picture() -> None:
+    def update(width: int, height: int, encoding: int) -> bytes:
+        sizes = (one.to_bytes(2, "big") for one in (0, 0, width, height))
+        return b"\0\0\0\1" + b"".join(sizes) + encoding.to_bytes(4, "big", signed=True)
+
+    ours, qemu = socket.socketpair()
+    with ours, qemu:
+        name = b"QEMU"
+        screen = (4).to_bytes(2, "big") + (2).to_bytes(2, "big") + bytes(16) + len(name).to_bytes(4, "big") + name
+        qemu.sendall(b"RFB 003.008\n" + b"\1\1" + bytes(4) + screen)
+        way = Direct(ours)
+        way.greet()
+        qemu.sendall(update(4, 2, -258) + update(4, 2, 0) + bytes(4 * 4 * 2) + update(1, 1, 0) + bytes(4))
+        assert [way.see()[0], way.see()[0]] == [32, 4]
