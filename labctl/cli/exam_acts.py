@@ -12,6 +12,7 @@ from labctl.cli.exam_opening import (
     SESSION,
     open_conduct,
     open_room,
+    open_session,
     print_results,
     read_length,
     split,
@@ -21,7 +22,9 @@ from labctl.errors import ExitCode
 from labctl.exam import acts
 from labctl.exam.conduct import Results
 from labctl.exam.freezing import freeze
+from labctl.exam.giving_up import give_up, refuse_begun
 from labctl.exam.resetting import reset
+from labctl.exam.session import list_sessions
 from labctl.language import _
 
 
@@ -138,13 +141,44 @@ def reset_machines(session: str, numbers: Sequence[str], nodes: Sequence[str], r
     return print_results({chosen[0]: result}, as_json=False, done=_("made anew"))
 
 
-@exam.command(help=_("End the exam of candidates whose work is frozen; with the last, the session. Removes nothing."))
+@exam.command(
+    help=_(
+        "End the exam of candidates whose work is frozen; with the last, the session. Removes nothing, but for "
+        "--give-up: it ends a session in which nobody has begun, and removes the labs that were made for it."
+    )
+)
 @SESSION
 @CANDIDATE
+@click.option(
+    "--give-up", "gives_up", is_flag=True, help=_("End a session that never started; its labs are removed. Asks first.")
+)
+@REASON
+@click.option("--yes", is_flag=True, help=_("Do not ask."))
 @JSON
-def close(session: str, numbers: Sequence[str], as_json: bool) -> int:
+def close(session: str, numbers: Sequence[str], gives_up: bool, reason: str, yes: bool, as_json: bool) -> int:
+    if gives_up and numbers:
+        raise click.UsageError(_("a session is given up as a whole: leave --candidate out"))
+    if gives_up:
+        return give_session_up(session, reason, yes=yes, as_json=as_json)
     with open_conduct(session, as_json=as_json) as conduct:
         results = acts.close(conduct, split(numbers))
+        standing = conduct.session.read()
+    code = print_results(results, as_json=as_json, done=_("ended"))
+    if not as_json:
+        click.echo(_("head of the log: {head}").format(head=standing.head), err=True)
+    return code
+
+
+def give_session_up(name: str, reason: str, *, yes: bool, as_json: bool) -> int:
+    """End a session that never started, once a person has said so."""
+    said, session = acts.refuse_no_reason(reason), open_session(name)
+    refuse_begun(session.read(), name)
+    text = _('Give up the session "{name}"? The labs made for it are removed; its log, papers and evidence stay.')
+    if not yes:
+        click.confirm(text.format(name=name), abort=True, err=True)
+    others = tuple((other, open_session(other).read()) for other in list_sessions(session.folder.parent.parent))
+    with open_room(name, as_json=as_json) as (conduct, labs):
+        results = give_up(conduct, labs, said, tuple(one for one in others if one[0] != name))
         standing = conduct.session.read()
     code = print_results(results, as_json=as_json, done=_("ended"))
     if not as_json:

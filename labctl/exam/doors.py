@@ -48,6 +48,13 @@ class Resetter(Protocol):
         """Make machines anew, all of them where none is named."""
 
 
+class Remover(Protocol):
+    """Removes labs that were made for a session and never worked on."""
+
+    def remove(self, lab: str) -> None:
+        """Remove a lab with its disks; one that is gone is what was wanted. Raises LabctlError, Busy among them."""
+
+
 class Labs(Protocol):
     """The labs of candidates, by name. Every act may be repeated; all raise LabctlError where libvirt says no."""
 

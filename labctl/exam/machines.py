@@ -25,6 +25,7 @@ from labctl.images.overlay import chain
 from labctl.lab.barring import bar, unbar
 from labctl.lab.checkpoint import ATTEMPTS, Checkpoint, is_of_one_moment, own_domains
 from labctl.lab.doors import Links
+from labctl.lab.down import take_down
 from labctl.lab.frozen import flush, read_facts, seal, taken
 from labctl.lab.keeping import ROOM_KEPT, free_bytes, used_memory
 from labctl.lab.lock import hold_lab, is_held
@@ -170,6 +171,10 @@ class HostLabs:
         wish = reset_wish(self.place, [lab], nodes)
         (result, *_spares) = bring_up_labs(self.place, wish, self.pace, self.monitor, Stop())
         return as_built(result)
+
+    def remove(self, lab: str) -> None:
+        """Remove a lab that nobody has worked on."""
+        take_down(self.place, lab, self.monitor)
 
     def states(self, labs: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
         """Return the state of each machine, by lab and node."""

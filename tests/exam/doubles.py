@@ -92,6 +92,12 @@ class FakeLabs:
         self.fault.count()
         self.world.machines[lab][node] = "stopped"
 
+    def remove(self, lab: str) -> None:
+        self.fault.count()
+        self.refuse(lab)
+        self.world.machines.pop(lab, None)
+        self.fault.count()
+
     def states(self, labs: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
         return {lab: dict(self.world.machines.get(lab, {})) for lab in labs}
 
