@@ -156,15 +156,27 @@ class HostLabs:
         except LabctlError as exc:
             self.monitor.tell(Event(node.name, "clock", Progress.FAILED, exc.message))
 
-    def cut_power(self, lab: str, node: str) -> None:
-        """Switch a machine off as a power cut does. Raises LabctlError for one that the lab does not have."""
-        layout = self.layout(lab)
-        if node not in {one.member for one in layout.nodes}:
+    def refuse_no_machine(self, lab: str, node: str) -> None:
+        """Raise LabctlError for a machine that the lab does not have."""
+        names = [one.member for one in self.layout(lab).nodes]
+        if node not in names:
             text = _('the lab "{lab}" has no machine "{node}"; it has: {names}')
-            names = ", ".join(one.member for one in layout.nodes)
-            raise LabctlError(text.format(lab=lab, node=node, names=names), hint=f"labctl status {lab}")
-        one = layout.node(node)
+            message = text.format(lab=lab, node=node, names=", ".join(names))
+            raise LabctlError(message, hint=f"labctl status {lab}")
+
+    def cut_power(self, lab: str, node: str) -> None:
+        """Switch a machine off as a power cut does."""
+        one = self.layout(lab).node(node)
         self.place.freezer.destroy_domain(one.name, one.tag.seat_name)
+
+    def set_cables(self, lab: str, node: str, *, up: bool) -> None:
+        """Pull the links of a machine to the networks of its lab, or plug them in; not those that the exam pulls."""
+        layout = self.layout(lab)
+        one = layout.node(node)
+        forbidden = {card.mac for card in self.forbidden(layout, one)}
+        for card in one.interfaces:
+            if card.mac not in forbidden:
+                self.set_link(one, card, up)
 
     def reset(self, lab: str, nodes: Sequence[str]) -> Built:
         """Make machines anew, with the values of their owner."""
