@@ -74,10 +74,10 @@ def open_session(name: str) -> Session:
 
 
 @contextmanager
-def open_room(name: str) -> Iterator[tuple[Conduct, HostLabs]]:
+def open_room(name: str, *, as_json: bool = False) -> Iterator[tuple[Conduct, HostLabs]]:
     """Give what conducts a session on this host, and its labs, which can also be made anew."""
     session = open_session(name)
-    with open_hypervisor() as machines, choose_display(name, as_json=False) as display:
+    with open_hypervisor() as machines, choose_display(name, as_json=as_json) as display:
         place = Workplace.open(machines, os.environ)
         labs = HostLabs(place, machines, session.folder, accelerators(place), display)
         yield Conduct(session, labs, HostConsoles(place.home)), labs

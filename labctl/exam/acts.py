@@ -109,19 +109,6 @@ def note_incident(conduct: Conduct, numbers: Sequence[str], text: str, compensat
     return results
 
 
-def rehearse_power_cut(conduct: Conduct, number: str, node: str, reason: str) -> None:
-    """Switch a machine of a candidate off, for a rehearsal to deal with. Raises Refused in a session that counts."""
-    said = refuse_no_reason(reason)
-    standing = conduct.session.read()
-    refuse_stage(standing, Act.PAUSE, conduct.session.name)
-    if not standing.rehearsal:
-        text = _("faults are for rehearsals; this session counts")
-        raise Refused(text, hint=f"labctl exam status {conduct.session.name}")
-    one = standing.candidate(number)
-    conduct.session.note(Act.INCIDENT, number, reason=said, fault="power cut", node=node)
-    conduct.labs.cut_power(one.lab, node)
-
-
 def close(conduct: Conduct, numbers: Sequence[str]) -> Results:
     """End the exam of candidates: consoles cut, machines stopped, nothing removed; with the last, the session ends."""
     with begin(conduct, Act.CLOSE, numbers, lambda _one: {}) as run:

@@ -48,6 +48,26 @@ class Resetter(Protocol):
         """Make machines anew, all of them where none is named."""
 
 
+class Remover(Protocol):
+    """Removes labs that were made for a session and never worked on."""
+
+    def remove(self, lab: str) -> None:
+        """Remove a lab with its disks; one that is gone is what was wanted. Raises LabctlError, Busy among them."""
+
+
+class Faults(Protocol):
+    """What may happen to a machine in a rehearsal. All raise LabctlError where libvirt says no."""
+
+    def refuse_no_machine(self, lab: str, node: str) -> None:
+        """Raise LabctlError for a machine that the lab does not have."""
+
+    def cut_power(self, lab: str, node: str) -> None:
+        """Switch a machine off as a power cut does."""
+
+    def set_cables(self, lab: str, node: str, *, up: bool) -> None:
+        """Pull the links of a machine to the networks of its lab, or plug them in; not those that the exam pulls."""
+
+
 class Labs(Protocol):
     """The labs of candidates, by name. Every act may be repeated; all raise LabctlError where libvirt says no."""
 
@@ -68,9 +88,6 @@ class Labs(Protocol):
 
     def set_clocks(self, labs: Sequence[str]) -> None:
         """Set the clocks of machines that stood still; one that does not answer keeps its own."""
-
-    def cut_power(self, lab: str, node: str) -> None:
-        """Switch a machine off as a power cut does, for rehearsals."""
 
     def states(self, labs: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
         """Return the state of each machine, by lab and node: running, paused, stopped, crashed, or missing."""

@@ -25,6 +25,7 @@ from labctl.images.overlay import chain
 from labctl.lab.barring import bar, unbar
 from labctl.lab.checkpoint import ATTEMPTS, Checkpoint, is_of_one_moment, own_domains
 from labctl.lab.doors import Links
+from labctl.lab.down import take_down
 from labctl.lab.frozen import flush, read_facts, seal, taken
 from labctl.lab.keeping import ROOM_KEPT, free_bytes, used_memory
 from labctl.lab.lock import hold_lab, is_held
@@ -155,21 +156,37 @@ class HostLabs:
         except LabctlError as exc:
             self.monitor.tell(Event(node.name, "clock", Progress.FAILED, exc.message))
 
-    def cut_power(self, lab: str, node: str) -> None:
-        """Switch a machine off as a power cut does. Raises LabctlError for one that the lab does not have."""
-        layout = self.layout(lab)
-        if node not in {one.member for one in layout.nodes}:
+    def refuse_no_machine(self, lab: str, node: str) -> None:
+        """Raise LabctlError for a machine that the lab does not have."""
+        names = [one.member for one in self.layout(lab).nodes]
+        if node not in names:
             text = _('the lab "{lab}" has no machine "{node}"; it has: {names}')
-            names = ", ".join(one.member for one in layout.nodes)
-            raise LabctlError(text.format(lab=lab, node=node, names=names), hint=f"labctl status {lab}")
-        one = layout.node(node)
+            message = text.format(lab=lab, node=node, names=", ".join(names))
+            raise LabctlError(message, hint=f"labctl status {lab}")
+
+    def cut_power(self, lab: str, node: str) -> None:
+        """Switch a machine off as a power cut does."""
+        one = self.layout(lab).node(node)
         self.place.freezer.destroy_domain(one.name, one.tag.seat_name)
+
+    def set_cables(self, lab: str, node: str, *, up: bool) -> None:
+        """Pull the links of a machine to the networks of its lab, or plug them in; not those that the exam pulls."""
+        layout = self.layout(lab)
+        one = layout.node(node)
+        forbidden = {card.mac for card in self.forbidden(layout, one)}
+        for card in one.interfaces:
+            if card.mac not in forbidden:
+                self.set_link(one, card, up)
 
     def reset(self, lab: str, nodes: Sequence[str]) -> Built:
         """Make machines anew, with the values of their owner."""
         wish = reset_wish(self.place, [lab], nodes)
         (result, *_spares) = bring_up_labs(self.place, wish, self.pace, self.monitor, Stop())
         return as_built(result)
+
+    def remove(self, lab: str) -> None:
+        """Remove a lab that nobody has worked on."""
+        take_down(self.place, lab, self.monitor)
 
     def states(self, labs: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
         """Return the state of each machine, by lab and node."""

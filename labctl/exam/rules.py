@@ -16,8 +16,14 @@ def refuse_stage(standing: Standing, act: Act, name: str) -> None:
     if standing.stage is Stage.CLOSED and act not in AFTER_CLOSE:
         text = _('the session "{name}" is closed: nothing of it changes any more')
         raise Refused(text.format(name=name), hint=f"labctl exam status {name}")
+    if Act.CLOSE in standing.unfinished and act not in AFTER_CLOSE:
+        text = _('the session "{name}" is being given up: nothing of it goes on any more')
+        raise Refused(text.format(name=name), hint=f'labctl exam close {name} --give-up --reason "…"')
     if needed is None or standing.stage.reached(needed):
         return
+    if act is Act.CLOSE:
+        text = _('nobody has begun in the session "{name}": there is nothing to close')
+        raise Refused(text.format(name=name), hint=f'labctl exam close {name} --give-up --reason "…"')
     missing = next(stage for stage in Stage if stage.reached(later_than(standing.stage)))
     text = _('the session "{name}" is {stage}; this comes later').format(name=name, stage=stage_text(standing.stage))
     raise Refused(text, hint=f"{HINTS[missing]} {name}")

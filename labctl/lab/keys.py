@@ -84,8 +84,8 @@ def ensure_password(folders: Folders, node: str) -> str:
 
 
 def draw_password() -> str:
-    """Return a password that Windows takes and that a person can copy from paper: four kinds of characters, 59 bits."""
-    letters = "abcdefghjkmnpqrstuvwxyz23456789"  # none that looks like another one; the same keys on AZERTY and QWERTY
+    """Return a password that Windows takes and that people can copy from paper: 59 bits, four kinds of characters."""
+    letters = "abcdefghjkmnpqrstuvwxyz23456789"  # none that looks like another one
     groups = ["".join(secrets.choice(letters) for _letter in range(4)) for _group in range(3)]
     return f"L{'-'.join(groups)}7"
 

@@ -1,16 +1,18 @@
-"""Measures and prints ratios: `python -m tests.benchmarks [--only PARTS] [--write FILE.md]`.
+"""Measures and prints ratios: `./bootstrap bench [--only PARTS] [--write FILE.md]`; `--help` lists the parts.
 
 Seconds say something about one machine; ratios of two measures of the same run carry over. The figures of each part
 are of one run (`golden` means all parts `golden-…`); with `--write`, those of parts that were not run again stay as
 they were, with their own date.
 """
 
+import argparse
 import json
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
@@ -91,17 +93,56 @@ def measure_parts() -> dict[str, Callable[[Workplace], Figures]]:
     }
 
 
-def main() -> int:
+def choose_parts(named: str, parts: Iterable[str]) -> tuple[str, ...]:
+    """Return the parts that a list with commas names, in their order; the begin of a name stands for all that have it.
+
+    Raises argparse.ArgumentTypeError for a name that no part has.
+    """
+    known = tuple(parts)
+    wanted = [name.strip() for name in named.split(",")]
+    for name in wanted:
+        if not any(name in {part, part.partition("-")[0]} for part in known):
+            near = get_close_matches(name, known, n=1)
+            meant = f" (is {near[0]} meant?)" if near else ""
+            raise argparse.ArgumentTypeError(f'no part is called "{name}"{meant}; there are: {", ".join(known)}')
+    return tuple(part for part in known if {part, part.partition("-")[0]} & set(wanted))
+
+
+def page_of(text: str) -> Path:
+    """Return the page that is written. Raises argparse.ArgumentTypeError where it cannot be, hours before it would."""
+    page = Path(text)
+    if page.suffix != ".md" or not page.parent.is_dir():
+        raise argparse.ArgumentTypeError(f'"{text}" is no Markdown page (FILE.md) in a folder that exists')
+    return page
+
+
+def read_arguments(words: Sequence[str], parts: Sequence[str]) -> argparse.Namespace:
+    """Return what was asked for: `only`, a tuple of parts, and `write`, a Path or None. Nothing else is understood."""
+    parser = argparse.ArgumentParser(
+        prog="./bootstrap bench", allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Measures labctl and prints ratios. Without --only, all parts are measured: this takes hours.",
+        epilog="Parts:\n  " + "\n  ".join(parts) + "\n\nThe first word of some names stands for all of them: golden.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--only", type=lambda named: choose_parts(named, parts), default=tuple(parts), metavar="PARTS",
+        help="measure these parts alone, with commas between them",
+    )  # fmt: skip
+    parser.add_argument(
+        "--write", type=page_of, metavar="FILE.md", help="write the page, and the figures into a JSON file beside it"
+    )
+    return parser.parse_args(words)
+
+
+def main(words: Sequence[str]) -> int:
     """Measure, print the table and the JSON, and write both into a page and a JSON file beside it if asked to."""
+    parts = measure_parts()
+    asked = read_arguments(words, tuple(parts))
     HOME.mkdir(mode=0o711, parents=True, exist_ok=True)
     os.environ.update(LABCTL_HOME=str(HOME), LABCTL_PREFIX="bench-")
-    page = Path(sys.argv[sys.argv.index("--write") + 1]) if "--write" in sys.argv else None
-    parts = measure_parts()
-    named = sys.argv[sys.argv.index("--only") + 1].split(",") if "--only" in sys.argv else list(parts)
-    wanted = [part for part in parts if part in named or part.partition("-")[0] in named]
+    page: Path | None = asked.write
     kept = page.with_suffix(".json") if page else None
     results: dict[str, dict[str, object]] = json.loads(kept.read_text()) if kept and kept.exists() else {}
-    for name in wanted:
+    for name in asked.only:
         with Hypervisor() as machines:
             figures = parts[name](Workplace.open(machines, os.environ))
         print(json.dumps({name: {key: round(value, 3) for key, value in figures.items()}}), flush=True)
@@ -140,4 +181,4 @@ def render_page(results: dict[str, dict[str, object]]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

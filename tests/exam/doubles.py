@@ -27,6 +27,7 @@ class World:
     copies: dict[str, float] = field(default_factory=dict)
     resets: dict[str, float] = field(default_factory=dict)
     refusing: set[str] = field(default_factory=set)
+    pulled: set[tuple[str, str]] = field(default_factory=set)
     clocks_set: set[str] = field(default_factory=set)
     full: bool = False
     takes: float = 0.0
@@ -88,9 +89,22 @@ class FakeLabs:
         self.fault.count()
         self.world.clocks_set.update(labs)
 
+    def refuse_no_machine(self, lab: str, node: str) -> None:
+        if node not in self.world.machines[lab]:
+            raise LabctlError(f"{lab} has no machine {node}")
+
     def cut_power(self, lab: str, node: str) -> None:
         self.fault.count()
         self.world.machines[lab][node] = "stopped"
+
+    def set_cables(self, lab: str, node: str, *, up: bool) -> None:
+        (self.world.pulled.discard if up else self.world.pulled.add)((lab, node))
+
+    def remove(self, lab: str) -> None:
+        self.fault.count()
+        self.refuse(lab)
+        self.world.machines.pop(lab, None)
+        self.fault.count()
 
     def states(self, labs: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
         return {lab: dict(self.world.machines.get(lab, {})) for lab in labs}

@@ -80,7 +80,20 @@ def test_machines_stand_still_and_run_on_together(tmp_path: Path) -> None:
     one.cut_power(LAB, "desk")
     assert one.states([LAB])[LAB] == {"server": "running", "desk": "stopped"}
     with pytest.raises(LabctlError, match="has no machine"):
-        one.cut_power(LAB, "nothing")
+        one.refuse_no_machine(LAB, "nothing")
+
+
+def test_cables_of_one_machine_are_pulled_and_plugged_in_and_those_of_the_exam_are_left(tmp_path: Path) -> None:
+    _world, place = begin(tmp_path / "home")
+    one = labs(place)
+    one.set_links(LAB, up=False)
+    assert isinstance(one.links, Cables)
+    pulled = set(one.links.down)
+    node = one.layout(LAB).node("desk")
+    one.set_cables(LAB, "desk", up=False)
+    assert one.links.down - pulled == {(node.name, card.mac) for card in node.interfaces}
+    one.set_cables(LAB, "desk", up=True)
+    assert one.links.down == pulled
 
 
 def test_a_copy_has_all_and_leaves_machines_standing_still(tmp_path: Path) -> None:

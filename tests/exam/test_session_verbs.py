@@ -108,6 +108,20 @@ def test_a_session_is_sealed_opened_and_shown(labctl: Installation, session: Ses
     assert again.returncode == 0, "what is open asks for nothing"
 
 
+def test_a_session_that_is_not_held_is_given_up(labctl: Installation, session: Session) -> None:
+    close = ("exam", "close", "e6")
+    done = labctl.run(*close)
+    assert (done.returncode, "nobody has begun" in done.stderr, "--give-up" in done.stderr) == (6, True, True)
+    assert labctl.run(*close, "--give-up", "--yes").returncode == 6  # no reason
+    assert labctl.run(*close, "--give-up", "--reason", "strike").returncode == 130  # nobody says yes
+    assert labctl.run(*close, "--give-up", "--reason", "strike", "--candidate", "001").returncode == 2
+    assert session.read().stage is Stage.PREPARED
+    done = labctl.run(*close, "--give-up", "--reason", "strike", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert session.read().stage is Stage.CLOSED
+    assert (session.papers / "exam.yml").exists()
+
+
 def test_a_broken_seal_needs_a_reason(labctl: Installation, session: Session) -> None:
     seal(session, WORDS, {}, CHEAP)
     (session.sealed / "manifest.sig").write_bytes(bytes(64))
@@ -132,7 +146,18 @@ def test_the_clocks_are_shown_and_moved_by_verbs(labctl: Installation, session: 
     assert labctl.run("exam", "pause", "e6", "--candidate", "002", "--reason", "unwell").returncode == 0
     assert labctl.run("exam", "message", "e6", "Ten minutes").returncode == 0
     assert labctl.run("exam", "incident", "e6", "fire alarm", "--compensation", "90s").returncode == 0
-    assert labctl.run("exam", "incident", "e6", "cut", "--candidate", "001", "--power-cut", "web").returncode == 6
+    fault = ("exam", "incident", "e6", "cut", "--fault")
+    for words, code, said in (
+        (("power-cut", "--candidate", "001", "--machine", "web"), 6, "this session counts"),
+        (("kill-supervisor",), 6, "this session counts"),
+        (("break-freeze", "--candidate", "001"), 6, "this session counts"),
+        (("power-cut", "--candidate", "001"), 2, "needs one --machine"),
+        (("pull-cable", "--machine", "web"), 2, "needs one --candidate"),
+        (("kill-supervisor", "--candidate", "001"), 2, "nobody's own"),
+        (("power-cut", "--candidate", "001", "--machine", "web", "--compensation", "5m"), 2, "of its own"),
+    ):
+        told = labctl.run(*fault, *words)
+        assert (told.returncode, said in told.stderr) == (code, True), told.stderr
     frozen = labctl.run("exam", "freeze", "e6", "--reason", "over", "--yes")
     assert frozen.returncode == 6
     assert "001: has not begun to work on the machines" in frozen.stderr

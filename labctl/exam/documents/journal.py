@@ -87,9 +87,14 @@ def choose_told(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def is_told(entry: Entry) -> bool:
-    """Return whether an entry stands on the list; of the opening of the subject, what was not as it must be."""
+    """Return whether an entry stands on the list; of the opening of the subject, what was not as it must be.
+
+    Of ends, that of a session which was given up: all others have one.
+    """
     if entry.act is Act.OPEN and entry.step is Step.DONE:
         return bool(entry.facts.get("override"))
+    if entry.act is Act.CLOSE:
+        return entry.step is Step.DONE and not entry.candidate and bool(entry.facts.get("given_up"))
     return entry.step in TOLD.get(entry.act, ())
 
 

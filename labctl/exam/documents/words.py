@@ -210,6 +210,7 @@ def name_act(act: Act, language: str) -> str:
         Act.RESET: gettext("reset"),
         Act.FREEZE: gettext("work frozen"),
         Act.CLOCK: gettext("clock of the host set"),
+        Act.CLOSE: gettext("session given up"),
     }[act]
 
 
