@@ -95,7 +95,8 @@ class ClassProgress:
             owner, lab = slowest
             step = step_name(lab.step()[0])
             spent = clock(time.monotonic() - lab.started)
-            parts.append(_("slowest: {owner} ({step}, {spent})").format(owner=owner, step=step, spent=spent))
+            detail = ", ".join(filter(None, (step, spent)))  # a lab that has just begun is at no step yet
+            parts.append(_("slowest: {owner} ({detail})").format(owner=owner, detail=detail))
         left = self.left()
         if left is not None and ready + failed < self.owners:
             parts.append(_("about {left} left").format(left=clock(left)))
