@@ -1,9 +1,15 @@
 """Decides, from a check and the raw reply of its probe alone: passed, failed, or could not be checked."""
 
+<<<<<<< HEAD
 from labctl.checks.kinds import kind_of
+=======
+from dataclasses import replace
+
+from labctl.checks.kinds import KINDS
+>>>>>>> gaps
 from labctl.checks.lines import printable
 from labctl.checks.model import TIMEOUT, Outcome, Question, Reply, Result, Verdict
-from labctl.language import _
+from labctl.language import LANGUAGES, _, current_language, speaking
 from labctl.topology.model import Check
 from labctl.topology.probes import HOST
 
@@ -12,14 +18,25 @@ SHOWN = 2000  # characters of output kept as evidence
 
 def decide(check: Check, question: Question, reply: Reply) -> Outcome:
     """Return the outcome of a check. A probe that says nothing decides nothing, for negative checks too."""
+<<<<<<< HEAD
     error = TIMEOUT if is_late(check, question, reply) else reply.error
     verdict = Verdict(None, explain_error(error, check.origin)) if error else judge(check, question, reply)
+=======
+    error = TIMEOUT if is_late(check, reply) else reply.error
+    verdicts: dict[str, Verdict] = {}
+    for language in LANGUAGES:  # the sheet may be read by somebody else than whoever asks now
+        with speaking(language):
+            said = Verdict(None, explain_error(error, check.origin)) if error else judge(check, reply)
+            verdicts[language] = replace(said, seen=printable(said.seen))
+    verdict = verdicts[current_language()]
+>>>>>>> gaps
     if verdict.success is None or (check.negative and not verdict.success and not verdict.proof):
         result = Result.UNKNOWN
     else:
         result = Result.PASSED if verdict.success is not check.negative else Result.FAILED
     output = "\n".join(part.strip() for part in (reply.out, reply.err) if part.strip())[:SHOWN]
-    return Outcome(check, result, printable(verdict.seen), question.command, output, reply.seconds)
+    told = {language: one.seen for language, one in verdicts.items()}
+    return Outcome(check, result, verdict.seen, question.command, output, reply.seconds, told=told)
 
 
 def is_late(check: Check, question: Question, reply: Reply) -> bool:

@@ -1,5 +1,6 @@
 """Asks and judges probes of what is sent and must arrive: smtp, imap, alert, log."""
 
+import re
 import shlex
 from typing import Any
 
@@ -8,12 +9,14 @@ from pydantic import JsonValue
 from labctl.checks.kind import HANDSHAKE_TIMEOUT, NO_NAME, Asked, Kind
 from labctl.checks.lines import last_line
 from labctl.checks.model import Reply, Task, Verdict
-from labctl.language import _
+from labctl.language import _, decimal
 from labctl.topology.message_probes import Alert, Imap, Log, Smtp
 
 # Seconds for the answer to a login. Servers delay a refusal, the more the oftener: Dovecot up to 17 s, by its
 # auth_failure_delay and the penalty of an address (https://doc.dovecot.org/main/core/config/auth/penalty.html).
 LOGIN_PATIENCE = 45
+
+AFTER = re.compile(r"after (\d{1,6}\.\d) s")  # what the agent says of an arrival
 
 # The agent's codes of a talk with a mail server.
 NOT_REACHED, NO_TLS, REFUSED, LATER, NO_MESSAGE = 1, 3, 4, 5, 6
@@ -88,10 +91,18 @@ def ask_alert(probe: Alert) -> Asked:
     return Asked(task, "; ".join([*([shlex.join(probe.trigger)] if probe.trigger else []), command]))
 
 
+def arrived(reply: Reply) -> str:
+    """Return that something has arrived, and after how long where the node says so."""
+    found = AFTER.fullmatch(last_line(reply.out))
+    if not found:
+        return _("it has arrived")
+    return _("it has arrived after {seconds} s").format(seconds=decimal(float(found[1])))
+
+
 def judge_alert(probe: Alert, reply: Reply) -> Verdict:
     """Judge an arrival; without its trigger an alert cannot come."""
     if reply.code == 0:
-        return Verdict(True, _("it has arrived {after}").format(after=last_line(reply.out)))
+        return Verdict(True, arrived(reply))
     if reply.code == 1:
         return Verdict(False, _("nothing has arrived within {seconds} s").format(seconds=probe.within))
     return Verdict(None, last_line(reply.err))
@@ -112,7 +123,7 @@ def judge_log(probe: Log, reply: Reply) -> Verdict:
     if there.error:
         return Verdict(None, f"{probe.at}: {last_line(there.error)}")
     if there.code == 0:
-        return Verdict(True, _("it has arrived {after}").format(after=last_line(there.out)))
+        return Verdict(True, arrived(there))
     return Verdict(False, _("nothing has arrived within {seconds} s").format(seconds=probe.within))
 
 

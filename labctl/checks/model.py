@@ -66,6 +66,7 @@ class Verdict:
 class Outcome:
     """The result of one check with its evidence. `seen` is what was observed, in the reader's language.
 
+    `told` has it by language, for documents whose reader is another one; what programs said is in it as they said it.
     `rebooted` says that the nodes it is about were rebooted just before, as a check with `after_reboot` wants.
     """
 
@@ -76,6 +77,7 @@ class Outcome:
     output: str
     seconds: float
     rebooted: bool = False
+    told: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self, language: str) -> dict[str, JsonValue]:
         """Return the outcome as `--json` shows it; keys are stable."""
@@ -91,6 +93,7 @@ class Outcome:
             "result": str(self.result),
             "text": self.text(language),
             "seen": self.seen,
+            "told": dict(self.told),
             "command": self.command,
             "output": self.output,
             "seconds": round(self.seconds, 2),

@@ -9,7 +9,7 @@ from labctl.checks.kind import Asked, Kind, program
 from labctl.checks.lines import last_line
 from labctl.checks.model import Reply, Task, Verdict
 from labctl.checks.versions import is_older
-from labctl.language import _
+from labctl.language import N_, _
 from labctl.topology.system_probes import Backup, BackupTool, Command, File, Package, ServiceUnit
 
 RESTORE_TIMEOUT = 90  # seconds; a repository may be on another node
@@ -113,10 +113,19 @@ def restore_command(probe: Backup) -> str:
             return f"sha256sum {file}"
 
 
+# What the agent says where a repository opens, and what it has is not enough.
+NO_BACKUP: Mapping[str, str] = {
+    "no archive": N_("the repository holds no backup"),
+    "no snapshot": N_("the repository holds no backup"),
+    "the newest backup does not hold the file": N_("the newest backup does not hold the file"),
+}
+
+
 def judge_backup(probe: Backup, reply: Reply) -> Verdict:
     """Judge the hashes, then age and duration (RPO and RTO); a repository that does not open restores nothing."""
     if reply.code != 0:
-        return Verdict(False, last_line(reply.err))
+        said = last_line(reply.err)
+        return Verdict(False, _(NO_BACKUP[said]) if said in NO_BACKUP else said)
     facts: dict[str, Any] = json.loads(reply.out)
     source = reply.then.get(probe.at or "", Reply(error="timeout"))
     if source.error or source.code != 0:

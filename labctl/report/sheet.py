@@ -1,7 +1,7 @@
 """A lab's topology and the results that were kept of its checks to an acceptance sheet with a verdict."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -36,7 +36,7 @@ class Ruling(StrEnum):
 class Found:
     """What is kept of the last run of one check. `at` is UTC, ISO 8601; the texts are harmless.
 
-    `rebooted` says that the machines were rebooted just before.
+    `rebooted` says that the machines were rebooted just before; `told` is `seen` by language, where that was kept.
     """
 
     status: Status
@@ -46,6 +46,7 @@ class Found:
     output: Shown
     seconds: float
     rebooted: bool = False
+    told: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,8 @@ class Sheet:
 def read_found(result: str, at: str, evidence: object) -> Found:
     """Return a kept result; of evidence that another version wrote, what can be read."""
     kept: Mapping[str, object] = evidence if isinstance(evidence, Mapping) else {}
-    seconds = kept.get("seconds")
+    seconds, said = kept.get("seconds"), kept.get("told")
+    told = said if isinstance(said, Mapping) else {}
     return Found(
         status=Status(result) if result in set(Status) else Status.UNKNOWN,
         at=at,
@@ -141,6 +143,7 @@ def read_found(result: str, at: str, evidence: object) -> Found:
         output=show_text(text_of(kept.get("output"))),
         seconds=float(seconds) if isinstance(seconds, int | float) else 0.0,
         rebooted=kept.get("rebooted") is True,
+        told={str(language): show_line(text_of(text)) for language, text in told.items()},
     )
 
 
@@ -194,9 +197,10 @@ def make_row(check: Check, found: Found | None, language: str) -> Row:
 
 def obtained(check: Check, found: Found, language: str) -> str:
     """Return what was seen, and that it was not seen after a reboot where that is what the check is for."""
+    seen = found.told.get(language) or found.seen
     if found.rebooted or not check.after_reboot or found.status is Status.UNKNOWN:
-        return found.seen
-    return f"{found.seen} — {translations(language).gettext('not tested after a reboot')}"
+        return seen
+    return f"{seen} — {translations(language).gettext('not tested after a reboot')}"
 
 
 def is_essential(check: Check) -> bool:

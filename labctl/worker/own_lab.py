@@ -29,6 +29,7 @@ from labctl.worker.answers import (
 from labctl.worker.authority import RULES, About
 from labctl.worker.describing import describe_checks, describe_lab, describe_message, describe_nodes
 from labctl.worker.gate import Gate
+from labctl.worker.idling import NAPPING
 from labctl.worker.office import Caller, Office
 from labctl.worker.records import now
 from labctl.worker.requests import (
@@ -78,7 +79,8 @@ class OwnLab:
         with suppress(LabctlError):  # a copy that cannot be read must not hide the lab
             title = self.office.library.topology(status.name).title.pick(current_language())
         owner = names.get(status.owner, status.owner)
-        ends = self.office.idling.suspend_at(status.name, self.office.records.visits())
+        awake = state_of(status) in NAPPING
+        ends = self.office.idling.suspend_at(status.name, self.office.records.visits()) if awake else ""
         return describe_lab(status, title, owner, self.office.newest_job(status.name), ends)
 
     def my_labs(self, caller: Caller, _request: AskMyLabs) -> MyLabs:

@@ -131,3 +131,32 @@ def test_nothing_in_a_check_becomes_code_of_the_agent() -> None:
     program = agent_program([ask(check)]).decode()
     compile(program, "agent", "exec")
     assert program.rstrip().splitlines()[-1].startswith("main([run], json.loads(")
+
+
+LOG = {"type": "log", "at": "server", "path": "/var/log", "within": 30}
+BACKUP = {"type": "backup", "tool": "restic", "repository": "/srv/backup", "file": "/etc/hosts"}
+
+
+@pytest.mark.parametrize(
+    ("probe", "reply", "english", "french"),
+    [
+        (SERVICE, Reply(out="LoadState=not-found"), "the service does not exist", "le service n'existe pas"),
+        (COMMAND, Reply(code=0, out="1"), "exit code 0", "code de retour 0"),
+        (PING, Reply(error="timeout"), "the probe did not end in time", "ne s'est pas terminé"),
+        (
+            LOG, Reply(then={"server": Reply(out="after 2.5 s")}),
+            "it has arrived after 2.5 s", "c'est arrivé après 2,5 s",
+        ),
+        (LOG, Reply(then={"server": Reply(out="at once")}), "it has arrived", "c'est arrivé"),
+        (BACKUP, Reply(code=1, err="no snapshot"), "the repository holds no backup", "le dépôt ne contient aucune"),
+        (BACKUP, Reply(code=1, err="Fatal: wrong password"), "Fatal: wrong password", "Fatal: wrong password"),
+    ],
+)  # fmt: skip
+def test_what_was_seen_is_kept_in_both_languages(
+    probe: dict[str, Any], reply: Reply, english: str, french: str
+) -> None:
+    check = make(probe)
+    found = decide(check, ask(check), reply)
+    assert found.seen == found.told["en"] == english
+    assert french in found.told["fr"]
+    assert found.to_dict("en")["told"] == dict(found.told)

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -36,8 +37,8 @@ MINUTE = 0.1  # seconds: the hour of work lasts six
 COUNT = 40
 
 
-@pytest.fixture
-def hypervisor() -> Iterator[Hypervisor]:
+@contextmanager
+def driver_world() -> Iterator[Hypervisor]:
     """Give the test driver's world, and empty it at the end: it would live on with the process."""
     start_event_loop()
     connection = libvirt.open("test:///default")
@@ -49,6 +50,12 @@ def hypervisor() -> Iterator[Hypervisor]:
                 domain.destroy()
             domain.undefine()
     connection.close()
+
+
+@pytest.fixture
+def hypervisor() -> Iterator[Hypervisor]:
+    with driver_world() as door:
+        yield door
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,9 @@ class DriverLabs(HostLabs):
         return Copied(f"frozen/{name}", 1)
 
 
-def make_labs(place: Workplace, door: Hypervisor, conduct_folder: Path, numbers: list[str]) -> DriverLabs:
+def make_labs(
+    place: Workplace, door: Hypervisor, conduct_folder: Path, numbers: list[str], scenario: Path = SMALL
+) -> DriverLabs:
     """Define and pause the machines of all candidates."""
     connection = libvirt.open("test:///default")
     labs = DriverLabs(place, door, conduct_folder, lambda _image: Pace("tcg", 1.0), Silent())
@@ -88,7 +97,7 @@ def make_labs(place: Workplace, door: Hypervisor, conduct_folder: Path, numbers:
         lab = f"small-c{number}"
         folder = place.folders(lab)
         folder.top.mkdir(parents=True)
-        folder.topology.write_bytes(SMALL.read_bytes())
+        folder.topology.write_bytes(scenario.read_bytes())
         for node in labs.layout(lab).nodes:
             domain = connection.defineXML(domain_xml(node.name, node.tag))
             domain.create()

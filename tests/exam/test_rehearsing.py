@@ -84,7 +84,7 @@ def test_a_freeze_that_was_broken_off_is_taken_up_by_the_supervisor(tmp_path: Pa
     room = begun(tmp_path)
     break_freeze(room.conduct, "001", WHY)
     one = room.one("001")
-    assert (one.frozen, one.unfinished, one.running) == (Frozen.UNDER_WAY, {Act.FREEZE}, False)
+    assert (one.frozen, one.unfinished, one.running) == (Frozen.UNDER_WAY, frozenset({Act.FREEZE}), False)
     assert room.world.state(one.lab) == {PAUSED}
     assert room.world.copies == {}
     supervisor(room, tmp_path).look()

@@ -156,3 +156,15 @@ def test_a_check_for_after_a_reboot_says_when_there_was_none(status: str, reboot
     kept = read_found(status, AT, {"seen": "running", "rebooted": rebooted})
     (row,) = make_sheet(Subject("x", "x"), one, {check.id: kept}, "en").rows
     assert row.obtained == said
+
+
+def test_a_sheet_says_what_was_obtained_in_its_own_language() -> None:
+    topology = atelier()
+    one = topology.model_copy(update={"checks": topology.checks[:1]})
+    evidence = {"seen": "the service does not exist", "told": {"fr": "le service n'existe pas", "en": 7}}
+    found = {one.checks[0].id: read_found("failed", AT, evidence)}
+    shown = {
+        language: make_sheet(Subject("x", "x"), one, found, language).rows[0].obtained for language in ("fr", "en")
+    }
+    assert shown == {"fr": "le service n'existe pas", "en": "the service does not exist"}
+    assert read_found("failed", AT, {"told": "nonsense"}).told == {}
