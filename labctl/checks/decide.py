@@ -1,12 +1,8 @@
 """Decides, from a check and the raw reply of its probe alone: passed, failed, or could not be checked."""
 
-<<<<<<< HEAD
-from labctl.checks.kinds import kind_of
-=======
 from dataclasses import replace
 
-from labctl.checks.kinds import KINDS
->>>>>>> gaps
+from labctl.checks.kinds import kind_of
 from labctl.checks.lines import printable
 from labctl.checks.model import TIMEOUT, Outcome, Question, Reply, Result, Verdict
 from labctl.language import LANGUAGES, _, current_language, speaking
@@ -18,18 +14,13 @@ SHOWN = 2000  # characters of output kept as evidence
 
 def decide(check: Check, question: Question, reply: Reply) -> Outcome:
     """Return the outcome of a check. A probe that says nothing decides nothing, for negative checks too."""
-<<<<<<< HEAD
     error = TIMEOUT if is_late(check, question, reply) else reply.error
-    verdict = Verdict(None, explain_error(error, check.origin)) if error else judge(check, question, reply)
-=======
-    error = TIMEOUT if is_late(check, reply) else reply.error
     verdicts: dict[str, Verdict] = {}
     for language in LANGUAGES:  # the sheet may be read by somebody else than whoever asks now
         with speaking(language):
-            said = Verdict(None, explain_error(error, check.origin)) if error else judge(check, reply)
+            said = Verdict(None, explain_error(error, check.origin)) if error else judge(check, question, reply)
             verdicts[language] = replace(said, seen=printable(said.seen))
     verdict = verdicts[current_language()]
->>>>>>> gaps
     if verdict.success is None or (check.negative and not verdict.success and not verdict.proof):
         result = Result.UNKNOWN
     else:
