@@ -13,11 +13,13 @@ from labctl.errors import Busy, LabctlError, Refused
 from labctl.images.overlay import chain, find_disks
 from labctl.images.store import not_given
 from labctl.lab import keys
+from labctl.lab.board import keep_board
 from labctl.lab.checking import SshProber, run_checks
 from labctl.lab.checkpoint import FOLDER as CHECKPOINTS
 from labctl.lab.down import take_down
 from labctl.lab.files import explain_files
-from labctl.lab.frozen import Frozen, freeze_file, read_frozen
+from labctl.lab.frozen import Frozen, freeze_file, read_frozen, seal
+from labctl.lab.hygiene import check_hygiene
 from labctl.lab.lock import hold_lab
 from labctl.lab.standstill import SAVES, everywhere, quiesce, suspend_together
 from labctl.lab.up import bring_up
@@ -119,6 +121,10 @@ def ensure_golden(
         for error in result.failures.values():
             raise failed_build(plan, error.message, error.hint)
         check_all(place, topology, plan, monitor)
+        try:
+            check_hygiene(place, plan.nodes)
+        except LabctlError as exc:
+            raise failed_build(plan, exc.message, exc.hint) from exc
         golden = Frozen(name, topology.name, golden_folder(place) / name, now(), parts)
         with explain_files(golden_folder(place)):
             freeze(place, plan, golden, monitor)
@@ -174,6 +180,8 @@ def freeze(place: Workplace, plan: Plan, golden: Frozen, monitor: Monitor) -> No
         disk, state = golden.disk(node.member), golden.state(node.member)
         files[f"disks/{disk.name}"] = freeze_file(plan.folders.disk(node.member), disk)
         files[f"states/{state.name}"] = freeze_file(state, state)
+        for path in keep_board(plan.folders, node, golden):
+            files[str(path.relative_to(golden.folder))] = seal(path)
     keys.copy_inherited(plan.folders.secrets, golden.secrets)
     golden.write(files)
 

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -15,13 +16,17 @@ from labctl.cli.typed import printable
 from labctl.cli.workplace import open_hypervisor, open_workplace
 from labctl.errors import ExitCode
 from labctl.images.importing import ImportWish
-from labctl.images.recipe import RECIPES
+from labctl.images.recipe import RECIPES, MediaRecipe
 from labctl.images.store import Image, ImageSpec
 from labctl.lab.estimate import IMAGE
+from labctl.lab.evaluation import days_left
 from labctl.lab.taking import Bench, build_firewall, take_image
 from labctl.lab.workplace import Workplace
-from labctl.language import _
-from labctl.topology.hardware import CardModel, DiskBus, Firmware
+from labctl.language import _, ngettext
+from labctl.topology.hardware import CardModel, DiskBus, Firmware, System
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+DISC = click.Path(path_type=Path)  # what is wrong with it is told with what was found in it
 
 
 @click.group(
@@ -34,7 +39,11 @@ def image() -> None:
 
 
 @image.command(
-    short_help=_("Build an image."), help=_("Build an image, with the packages of services where --package names some.")
+    short_help=_("Build an image."),
+    help=_(
+        "Build an image: Debian with the packages of services where --package names some, or Windows from the school's "
+        "own discs."
+    ),
 )
 @click.argument("recipe", type=click.Choice(sorted(RECIPES)))
 @click.option(
@@ -44,8 +53,35 @@ def image() -> None:
     "--media", "medium", metavar=_("FILE"), type=click.Path(path_type=Path),
     help=_("The school's own medium, for a recipe that is made from one: the nano image of OPNsense."),
 )  # fmt: skip
+@click.option("--iso", type=DISC, help=_("Windows: the installation disc of the school (ISO)."))
+@click.option("--virtio-win", "drivers", type=DISC, help=_("Windows: the disc of drivers, virtio-win (ISO)."))
+@click.option(
+    "--edition", metavar=_("NAME"), default="", help=_("Windows: an edition of the disc; the usual one by default.")
+)
+@click.option(
+    "--product-key-file", "key_file", type=FILE,
+    help=_("Windows: a file with the product key, for discs that ask for one."),
+)
+@click.option(
+    "--openssh", type=FILE, help=_("Windows: the installer of OpenSSH (MSI), for a host that is not on the Internet.")
+)
 @click.option("--json", "as_json", is_flag=True, help=_("Print JSON."))
-def build(recipe: str, packages: Sequence[str], medium: Path | None, as_json: bool) -> int:
+def build(
+    recipe: str, packages: Sequence[str], iso: Path | None, drivers: Path | None, edition: str, key_file: Path | None,
+    openssh: Path | None, medium: Path | None, as_json: bool,
+) -> int:  # fmt: skip
+    wanted = RECIPES[recipe]
+    if not (isinstance(wanted, MediaRecipe) and wanted.system is System.WINDOWS):
+        if iso or drivers or edition or key_file or openssh:
+            raise click.UsageError(_("these options are for images of Windows"))
+    else:
+        from labctl.cli.windows import build_from_discs, make_request
+
+        if packages:
+            raise click.BadParameter(_("packages are Debian's"), param_hint="--package")
+        built = build_from_discs(make_request(wanted, (iso, drivers), edition, key_file, openssh), as_json=as_json)
+        click.echo(json.dumps(image_dict(built)) if as_json else str(built.path))
+        return ExitCode.DONE
     if medium is not None:
         return build_from_medium(recipe, medium, as_json)
     with open_workplace() as place:
@@ -117,10 +153,18 @@ def list_images(as_json: bool) -> int:
         table.add_column(heading)
     for found in images:
         size = _("{memory} MiB").format(memory=round(found.size / 2**20))
-        content = found.given.words if found.given else found.packages
+        content = (*left_words(found), *(found.given.words if found.given else found.packages))
         table.add_row(found.label, found.digest[:12], size, found.built, ", ".join(content) or "—")
     console().print(table)
     return ExitCode.DONE
+
+
+def left_words(found: Image) -> tuple[str, ...]:
+    """Return how long an image still works, in words; nothing for one that does not end."""
+    left = days_left(found, datetime.now(UTC).date())
+    if left is None:
+        return ()
+    return (ngettext("evaluation: {days} day left", "evaluation: {days} days left", left).format(days=left),)
 
 
 @contextmanager
@@ -151,6 +195,7 @@ def image_dict(found: Image) -> dict[str, object]:
         "size": found.size,
         "virtual_size": found.virtual_size,
         "built": found.built,
+        "evaluation_days_left": days_left(found, datetime.now(UTC).date()),
         "given": found.given.to_dict() if found.given else None,
     }
 

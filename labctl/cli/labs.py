@@ -19,6 +19,7 @@ from labctl.cli.workplace import complete_labs, open_workplace
 from labctl.errors import ExitCode, LabctlError, Refused
 from labctl.lab.checkpoint import checkpoints_of
 from labctl.lab.down import Removal, take_down
+from labctl.lab.evaluation import check_evaluations
 from labctl.lab.own_values import assign_values
 from labctl.lab.source import load_source
 from labctl.lab.standby import FOLDER as STANDBY
@@ -40,14 +41,18 @@ YES = click.option("-y", "--yes", is_flag=True, help=_("Do not ask."))
 @SPARE
 @click.option("--failed", is_flag=True, help=_("Only the labs that are not whole; the others are not even looked at."))
 @click.option("--replace", is_flag=True, help=_("Accept that changed machines are made anew and lose their disks."))
+@click.option("--force", is_flag=True, help=_("Accept images of Windows whose evaluation is about to end."))
 @SESSION
 def up(
     topology: str, student: str, roster: Path | None, as_json: bool, spare: int | None, failed: bool, replace: bool,
-    session: str,
+    force: bool, session: str,
 ) -> int:  # fmt: skip
     path, template, loaded = load_source(topology)
     owners = find_owners_or_spares(student, roster, spare)
     with open_workplace() as place:
+        if not force:
+            used = {node.image for node in loaded.nodes.values()}
+            check_evaluations(image for image in place.images.list_images() if image.name in used)
         own = assign_values(place, (template, loaded), place.catalogue, session, owners)
         wish = ClassWish(loaded, path, owners, replace=replace, only_unfinished=failed, spares=spare, own=own)
         return carry_out(place, wish, as_json=as_json)

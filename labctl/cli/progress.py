@@ -28,6 +28,10 @@ def step_name(step: str) -> str:
         "configure": _("configure"),
         "login": _("log in"), "clone": _("clone"), "resume": _("resume"), "personalise": _("personalise"),
         "freeze": _("freeze"), "check": _("check"), "remove": _("remove"), "queue": _("queue"), "restore": _("restore"),
+        "media": _("check the discs"), "windows start": _("start from the disc"),
+        "windows setup": _("install Windows"), "windows specialize": _("Windows: first start"),
+        "windows configure": _("Windows: drivers, agent, SSH"), "windows generalize": _("Windows: generalise"),
+        "windows sealed": _("Windows: switch off"), "seal": _("seal"),
     }  # fmt: skip
     return names.get(step, step)
 

@@ -18,6 +18,7 @@ from labctl.doctor.merging import Merging, read_merging
 from labctl.errors import LabctlError
 from labctl.hypervisor.accelerator import QEMU_USER, Accelerator, probe_accelerator, qemu_version
 from labctl.hypervisor.delivery import Delivery
+from labctl.hypervisor.firmware import find_missing
 from labctl.program import run
 
 T = TypeVar("T")
@@ -94,6 +95,7 @@ class Facts:
     qemu_user: str | None
     closed_folder: Path | None
     deliveries: Mapping[Delivery, str] | None
+    windows_missing: tuple[str, ...] | None
 
 
 def gather_facts(home: Path, uri: str, image: Path | None = None) -> Facts:
@@ -121,6 +123,7 @@ def gather_facts(home: Path, uri: str, image: Path | None = None) -> Facts:
         qemu_user=_or_none(read_qemu_user),
         closed_folder=_or_none(lambda: find_closed_folder(home)),
         deliveries=_or_none(lambda: read_deliveries(home, uri)) if libvirt.answers else None,
+        windows_missing=_or_none(find_missing_for_windows),
     )
 
 
@@ -163,6 +166,13 @@ def find_missing_packages(grub_module: Path = _GRUB_MODULE) -> tuple[str, ...]:
     if not grub_module.exists():
         missing.add(GRUB_BIOS)
     return tuple(sorted(missing))
+
+
+def find_missing_for_windows() -> tuple[str, ...]:
+    """Return the Debian packages that images of Windows need beside the others and the host lacks, sorted."""
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    wimlib = () if shutil.which("wimlib-imagex", path=path) else ("wimtools",)
+    return tuple(sorted({*find_missing(secure_boot=True, tpm=True), *wimlib}))
 
 
 def _disk(home: Path) -> Capacity:

@@ -261,6 +261,18 @@ def judge_home(facts: Facts) -> Finding:
     return Finding("home", Level.OK, _("machines can reach their disks in {home}").format(home=facts.home))
 
 
+def judge_windows(facts: Facts) -> Finding:
+    """Judge whether machines of Windows can be made, which is a choice: their programs are not installed for all."""
+    if facts.windows_missing is None:
+        return _unknown("windows", _("whether Windows can be installed here is unknown"))
+    if facts.windows_missing:
+        text = _("images of Windows, whose machines start by UEFI, need packages that are not installed: {packages}")
+        packages = facts.windows_missing
+        text = text.format(packages=", ".join(packages))
+        return Finding("windows", Level.OK, text, f"sudo apt-get install {' '.join(packages)}")
+    return Finding("windows", Level.OK, _("Windows can be installed from the school's discs (UEFI, secure boot, TPM)"))
+
+
 def gib(size: int) -> str:
     """Return a size in bytes as GiB with one decimal."""
     return decimal(size / GIB)
@@ -292,4 +304,5 @@ _JUDGES = (
     judge_apparmor,
     judge_qemu_user,
     judge_home,
+    judge_windows,
 )

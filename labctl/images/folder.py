@@ -25,15 +25,15 @@ def prepare_folder(folder: Path) -> None:
     folder.chmod(0o755)
 
 
-def check_host(folder: Path) -> None:
-    """Raise Refused where the disk is too full for a build, HostNotReady without root's rights."""
+def check_host(folder: Path, needed: int = SPACE, name: str = "debian-13") -> None:
+    """Raise Refused where the disk has no room for the bytes of a build, HostNotReady without root's rights."""
     if os.geteuid() != 0:
-        raise HostNotReady(_("building an image needs root's rights"), hint="sudo labctl image build debian-13")
+        raise HostNotReady(_("building an image needs root's rights"), hint=f"sudo labctl image build {name}")
     free = shutil.disk_usage(folder).free
-    if free < SPACE:
+    if free < needed:
         text = _('building an image needs {needed} GiB in "{folder}"; {free} GiB are free')
         raise Refused(
-            text.format(needed=SPACE >> 30, folder=folder, free=decimal(free / disk.GIB)), hint=f"df -h {folder}"
+            text.format(needed=needed >> 30, folder=folder, free=decimal(free / disk.GIB)), hint=f"df -h {folder}"
         )
 
 

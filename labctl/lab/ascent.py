@@ -13,9 +13,11 @@ from labctl.errors import LabctlError
 from labctl.hypervisor.delivery import sweep
 from labctl.images.overlay import chain
 from labctl.lab import keys
+from labctl.lab.board import clear_board
 from labctl.lab.checking import SshProber, run_checks
 from labctl.lab.console_log import read_console_tail
 from labctl.lab.estimate import IMAGE, boot_work, clone_work, configure_work, gate_work
+from labctl.lab.identity import write_identity
 from labctl.lab.thaw import Mould
 from labctl.lab.wish import Pace, Progressed, Stop, Wish
 from labctl.lab.workplace import Workplace
@@ -23,14 +25,21 @@ from labctl.language import _
 from labctl.monitor import Event, Monitor, Progress
 from labctl.plan.model import Action, ActionKind, Plan, PlannedNode, Reason
 from labctl.playbook import NodeReport
-from labctl.render.identity import Keys, render_identity
+from labctl.render.identity import Keys
 from labctl.render.inventory import render_inventory, render_plays
 from labctl.render.xml import render_domain, render_network
+from labctl.topology.hardware import System
 
 BOOT_DEADLINE = 60  # seconds on real hardware acceleration; scaled by the accelerator's factor
+WINDOWS_BOOT_DEADLINE = 900  # a new clone goes through Setup's last passes, with restarts
 LOGIN_DEADLINE = 15
 WORKERS = 4
 GUEST_STEPS = frozenset({"boot", "login", "resume", "personalise"})  # where the console says more than the error
+
+
+def boot_deadline(node: PlannedNode) -> float:
+    """Return how long a node may take from power to its agent, in seconds with hardware acceleration."""
+    return WINDOWS_BOOT_DEADLINE if node.system is System.WINDOWS else BOOT_DEADLINE
 
 
 @dataclass
@@ -125,9 +134,8 @@ class Ascent:
         with self.intent(action):
             self.place.machines.remove_domain(node.name, self.plan.seat)
             self.place.images.check(image)
-            identity = folders.identity(node.member)
-            keys.write_secret(identity, render_identity(node, self.secrets[node.member]).encode())
-            self.place.give_to_qemu(identity)
+            write_identity(self.place, folders, node, self.secrets[node.member])
+            clear_board(folders, node)
             self.place.images.create_overlay(image, folders.disk(node.member), node.disk)
             self.place.give_to_qemu(folders.disk(node.member))
             networks = {network.member: network for network in self.plan.networks}
@@ -166,7 +174,7 @@ class Ascent:
         """Let a clone run on, or boot, and wait for its agent."""
         node = self.plan.node(action.target)
         self.place.machines.start_domain(node.name, self.plan.seat)
-        self.place.machines.wait_agent(node.name, BOOT_DEADLINE * factor)
+        self.place.machines.wait_agent(node.name, boot_deadline(node) * factor)
 
     def personalise_machine(self, mould: Mould, factor: float, action: Action) -> None:
         """Give a clone its own keys, time and leases, and log in where neither Ansible nor a ready check will.
@@ -195,9 +203,7 @@ class Ascent:
         golden = next((path.relative_to(top).parts[0] for path in files if top in path.parents), node.tag.golden)
         kept = replace(node, tag=replace(node.tag, golden=golden))
         with self.intent(action):
-            identity = self.plan.folders.identity(node.member)
-            keys.write_secret(identity, render_identity(node, self.secrets[node.member]).encode())
-            self.place.give_to_qemu(identity)
+            write_identity(self.place, self.plan.folders, node, self.secrets[node.member])
             networks = {network.member: network for network in self.plan.networks}
             xml = render_domain(kept, networks, self.plan.folders, self.pace(files[-1]).accelerator, made=True)
             self.place.machines.define_domain(xml)
@@ -219,7 +225,7 @@ class Ascent:
         factor = self.pace(self.plan.folders.disk(node.member)).factor
         with self.intent(action):
             self.place.machines.start_domain(node.name, self.plan.seat)
-            self.place.machines.wait_agent(node.name, BOOT_DEADLINE * factor)
+            self.place.machines.wait_agent(node.name, boot_deadline(node) * factor)
             self.place.guests.wait_login(keys.login(self.plan.folders, node), LOGIN_DEADLINE * factor)
 
     def configure(self) -> None:

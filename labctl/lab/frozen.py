@@ -33,6 +33,14 @@ class Frozen:
         """Return the saved memory of a node."""
         return self.folder / "states" / f"{node}.save"
 
+    def nvram(self, node: str) -> Path:
+        """Return the firmware's variables of a UEFI node."""
+        return self.folder / "nvram" / f"{node}.fd"
+
+    def tpm(self, node: str) -> Path:
+        """Return the lasting state of a node's TPM."""
+        return self.folder / "tpm" / f"{node}.permall"
+
     def console(self, node: str) -> Path:
         """Return the serial log that the golden node wrote, for those who ask why."""
         return self.folder / "logs" / f"{node}.log"

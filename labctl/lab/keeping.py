@@ -14,6 +14,7 @@ import psutil
 from labctl.errors import LabctlError, Refused
 from labctl.images.copying import copy_disk
 from labctl.images.overlay import chain
+from labctl.lab.board import keep_board
 from labctl.lab.checkpoint import (
     Checkpoint,
     checkpoints_of,
@@ -224,6 +225,7 @@ def freeze(keeper: Keeper, draft: Checkpoint, layout: Plan, nodes: Sequence[Plan
         keeper.place.freezer.save_domain(node.name, node.tag.seat_name, state)
         os.utime(state)  # it is off: nothing that was written before is newer than its memory
         keeper.copy(layout.folders.disk(node.member), draft.disk(node.member))
+        keep_board(layout.folders, node, draft)
         keeper.monitor.tell(Event(node.member, "freeze", Progress.DONE))
 
     everywhere(nodes, save, SAVES)
@@ -242,6 +244,8 @@ def set_clock(keeper: Keeper, node: PlannedNode) -> None:
 def finish(draft: Checkpoint, nodes: Sequence[PlannedNode]) -> Checkpoint:
     """Seal the files, write the manifest and give the checkpoint its name."""
     paths = [draft.source, *(make(node.member) for node in nodes for make in (draft.disk, draft.state))]
+    boards = (make(node.member) for node in nodes for make in (draft.nvram, draft.tpm))
+    paths += [path for path in boards if path.exists()]
     draft.write({str(path.relative_to(draft.folder)): seal(path) for path in paths})
     return publish(draft)
 

@@ -5,6 +5,7 @@ All of it lies in the lab's `secrets` folder (0700, files 0600) and dies with th
 
 import datetime
 import os
+import secrets
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -64,6 +65,21 @@ def copy_inherited(source: Path, target: Path) -> None:
     for path in source.glob("issued-*"):
         write_secret(target / path.name, path.read_bytes())
         (target / path.name).chmod(0o644)  # as the role leaves them: a second run of it must change nothing
+
+
+def ensure_password(folders: Folders, node: str) -> str:
+    """Return the password of a Windows node's Administrator, drawn once for each lab and machine."""
+    path = folders.secrets / f"administrator_{node}"
+    folders.secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ensure_file(path, lambda: draw_password().encode())
+    return path.read_text(encoding="ascii")
+
+
+def draw_password() -> str:
+    """Return a password that Windows takes and that a person can copy from paper: three kinds of characters, 60 bits."""
+    letters = "abcdefghjkmnpqrstuvwxyz23456789"  # none that looks like another one; the same keys on AZERTY and QWERTY
+    groups = ["".join(secrets.choice(letters) for _letter in range(4)) for _group in range(3)]
+    return f"L{'-'.join(groups)}7"
 
 
 def ensure_key_pair(path: Path, comment: str) -> str:

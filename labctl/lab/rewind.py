@@ -9,7 +9,8 @@ from labctl.errors import LabctlError, Refused
 from labctl.hypervisor.delivery import sweep
 from labctl.hypervisor.saved_state import StateNotUsable, load_saved_state
 from labctl.lab import keys
-from labctl.lab.ascent import BOOT_DEADLINE, LOGIN_DEADLINE
+from labctl.lab.ascent import LOGIN_DEADLINE, boot_deadline
+from labctl.lab.board import give_board
 from labctl.lab.checkpoint import RESTORES, Checkpoint, find_checkpoint, own_domains
 from labctl.lab.frozen import flush, taken
 from labctl.lab.keeping import Keeper
@@ -119,6 +120,7 @@ class Rewind:
         for node in self.nodes:  # the old disks go all at once: this takes no time
             self.mould.write_identity(node, own[node.member])
             self.mould.fresh_disk(node).rename(self.mould.folders.disk(node.member))
+            give_board(self.mould.folders, node, self.mould.golden)
         flush(self.mould.folders.disk("x").parent)
         sweep(self.mould.golden.state("x").parent)
         self.each("restore", self.wake, RESTORES)
@@ -169,7 +171,7 @@ class Rewind:
 
     def personalise(self, node: PlannedNode, own: Keys) -> None:
         """Set its clock, give it randomness, leases and the lab's keys; a machine whose agent is dead has none."""
-        deadline = (BOOT_DEADLINE if node.member in self.result.cold else LOGIN_DEADLINE) * self.factor
+        deadline = (boot_deadline(node) if node.member in self.result.cold else LOGIN_DEADLINE) * self.factor
         with suppress(LabctlError):  # whether it can be used is for the login to tell
             self.keeper.place.machines.wait_agent(node.name, deadline)
             self.mould.personalise(node, own, LOGIN_DEADLINE * self.factor)

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from labctl.crew import Crew
 from labctl.lab.workplace import Workplace
 from labctl.plan.model import PlannedNode
+from labctl.render.windows.personalisation import FLUSH, POWERSHELL
+from labctl.topology.hardware import System
 
 SAVES = 2  # memories written side by side; more only makes the disk seek
 SYNC_DEADLINE = 120.0
@@ -12,7 +14,9 @@ SYNC_DEADLINE = 120.0
 
 def quiesce(place: Workplace, node: PlannedNode) -> None:
     """Write a node's dirty pages to its disk: a cold boot from that disk must find everything."""
-    place.freezer.guest_exec(node.name, node.tag.seat_name, ["/bin/sync"], deadline=SYNC_DEADLINE)
+    windows = node.system is System.WINDOWS
+    words, script = (POWERSHELL, FLUSH) if windows else (("/bin/sync",), b"")
+    place.freezer.guest_exec(node.name, node.tag.seat_name, words, script, deadline=SYNC_DEADLINE)
 
 
 def suspend_together(place: Workplace, nodes: Sequence[PlannedNode]) -> None:

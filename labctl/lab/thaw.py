@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,14 +10,18 @@ from labctl.errors import LabctlError
 from labctl.hypervisor.delivery import Delivery
 from labctl.hypervisor.saved_state import StateNotUsable, load_saved_state
 from labctl.lab import keys
+from labctl.lab.board import give_board
 from labctl.lab.frozen import Frozen
+from labctl.lab.identity import write_identity
 from labctl.lab.workplace import Workplace
 from labctl.language import _
 from labctl.plan.model import Folders, PlannedNetwork, PlannedNode
 from labctl.render.clone import clone_domain
-from labctl.render.identity import Keys, render_identity, render_personalisation
+from labctl.render.identity import Keys, render_personalisation
 from labctl.render.tag import unconfigured
+from labctl.render.windows.personalisation import POWERSHELL, render_windows_personalisation
 from labctl.render.xml import render_domain
+from labctl.topology.hardware import System
 
 SEED_BYTES = 64  # what the kernel's generator is given of the host's; 32 would do, random(7)
 
@@ -47,6 +51,7 @@ class Mould:
         self.write_identity(node, own)
         self.place.machines.remove_domain(node.name, node.tag.seat_name)
         fresh.rename(self.folders.disk(node.member))
+        give_board(self.folders, node, self.golden)
         # Its mark comes at the gate: a clone without the mark is made again after a crash.
         return self.wake(replace(node, tag=unconfigured(node.tag)))
 
@@ -56,9 +61,7 @@ class Mould:
 
     def write_identity(self, node: PlannedNode, own: Keys) -> None:
         """Write what the node finds out about itself when it boots."""
-        identity = self.folders.identity(node.member)
-        keys.write_secret(identity, render_identity(node, own).encode(), lasting=False)
-        self.place.give_to_qemu(identity)
+        write_identity(self.place, self.folders, node, own, lasting=False)
 
     def wake(self, node: PlannedNode) -> bool:
         """Load the saved memory into a machine of this name that waits, paused, on the disk that lies ready.
@@ -87,12 +90,18 @@ class Mould:
         """Return the XML of the saved machine under this node's name. Raises as `load_memory` does."""
         return clone_domain(load_saved_state(self.golden.state(node.member)).xml, node, self.networks, self.folders)
 
+    def explain(self, node: PlannedNode, own: Keys) -> tuple[Sequence[str], bytes]:
+        """Return the program that makes a clone this node, and what it reads."""
+        if node.system is System.WINDOWS:
+            password = keys.ensure_password(self.folders, node.member)
+            return POWERSHELL, render_windows_personalisation(node, own, password, time.time())
+        script = render_personalisation(node, own, time.time(), secrets.token_bytes(SEED_BYTES))
+        return ("/bin/sh", "-s"), script.encode()
+
     def personalise(self, node: PlannedNode, own: Keys, deadline: float) -> None:
         """Give a running machine its own keys, clock, randomness and leases, through its guest agent."""
-        script = render_personalisation(node, own, time.time(), secrets.token_bytes(SEED_BYTES))
-        ended = self.place.freezer.guest_exec(
-            node.name, node.tag.seat_name, ["/bin/sh", "-s"], script.encode(), deadline=deadline
-        )
+        words, script = self.explain(node, own)
+        ended = self.place.freezer.guest_exec(node.name, node.tag.seat_name, words, script, deadline=deadline)
         if ended.code != 0:
             text = _("{node} could not be given what is its own: {said}")
             said = ended.stdout.decode("utf-8", "replace").strip()[-200:] or f"code {ended.code}"

@@ -172,6 +172,10 @@ class Folders:
         """Return the credential file that gives a node its name, keys and network."""
         return self.top / "identity" / node
 
+    def nvram(self, node: str) -> Path:
+        """Return the variables of a UEFI node's firmware."""
+        return self.top / "nvram" / f"{node}.fd"
+
     def serial_log(self, node: str) -> Path:
         """Return the log of a node's serial console."""
         return self.top / "logs" / f"{node}.log"

@@ -49,12 +49,16 @@ def foreign_words(root: Element) -> frozenset[str]:
     words |= {source.get("file", "") for source in root.iterfind("./devices/disk//source")}
     words |= {log.get("file", "") for log in root.iterfind("./devices/*/log")}
     words |= {entry.get("file", "") for entry in root.iterfind("./sysinfo/entry")}
+    words.add(root.findtext("os/nvram", ""))
     return frozenset(words - {""})
 
 
 def own_words(node: PlannedNode, networks: Mapping[str, PlannedNetwork], folders: Folders) -> frozenset[str]:
     """Return the same of the clone: a lab's checkpoint becomes that very lab again."""
-    files = (folders.disk(node.member), folders.identity(node.member), folders.serial_log(node.member))
+    files = (
+        folders.disk(node.member), folders.identity(node.member), folders.serial_log(node.member),
+        folders.nvram(node.member),
+    )  # fmt: skip
     names = (network.name for network in networks.values())
     return frozenset({node.name, node.uuid, derive_genid(node), *names, *map(str, files)})
 
@@ -112,6 +116,8 @@ def give_files(root: Element, node: PlannedNode, folders: Folders) -> None:
         drop(element, "mirror")
     for entry in root.iterfind("./sysinfo/entry[@file]"):
         entry.set("file", str(folders.identity(node.member)))
+    for nvram in root.iterfind("./os/nvram"):
+        nvram.text = str(folders.nvram(node.member))
     for log in root.iterfind("./devices/*/log[@file]"):  # serial and console share one; virtlogd wants it for itself
         log.set("file", str(folders.serial_log(node.member)))
     for channel in root.iterfind("./devices/channel[@type='unix']"):

@@ -50,6 +50,7 @@ def render_domain(
         networks=networks,
         disk=folders.disk(node.member),
         identity=folders.identity(node.member),
+        nvram=folders.nvram(node.member),
         serial_log=folders.serial_log(node.member),
         interfaces=(node.management, *node.interfaces),
         management=node.management,

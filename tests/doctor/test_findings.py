@@ -30,6 +30,7 @@ HEALTHY = Facts(
     qemu_user="",
     closed_folder=None,
     deliveries={Delivery.FIFO: "", Delivery.REFLINK: "not supported", Delivery.COPY: ""},
+    windows_missing=(),
 )
 
 
@@ -44,6 +45,13 @@ def test_a_healthy_host_has_no_problem_and_fits_a_screen() -> None:
     assert {each.level for each in findings} == {Level.OK}
     assert len(findings) <= 20
     assert find_all(HEALTHY) == findings
+
+
+def test_a_host_that_cannot_install_windows_is_told_how_and_has_no_problem() -> None:
+    found = finding("windows", windows_missing=("ovmf", "swtpm"))
+    assert (found.level, found.cure) == (Level.OK, "sudo apt-get install ovmf swtpm")
+    assert "ovmf, swtpm" in found.text
+    assert finding("windows", windows_missing=None).level is Level.WARNING
 
 
 TROUBLES: list[tuple[str, dict[str, Any], Level, str, str]] = [

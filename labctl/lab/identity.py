@@ -1,0 +1,22 @@
+"""Writes what a node finds out about itself when it starts: a credential for Debian, a small disc for Windows."""
+
+from labctl.images.disc import write_disc
+from labctl.lab import keys
+from labctl.lab.workplace import Workplace
+from labctl.plan.model import Folders, PlannedNode
+from labctl.render.identity import Keys, render_identity
+from labctl.render.windows.answers import LABEL, LOCALE, node_files
+from labctl.topology.hardware import System
+
+
+def write_identity(place: Workplace, folders: Folders, node: PlannedNode, own: Keys, *, lasting: bool = True) -> None:
+    """Write the identity of a node, for QEMU's user alone. What is not `lasting` may be lost in a power cut."""
+    path = folders.identity(node.member)
+    if node.system is System.WINDOWS:
+        image = place.images.find(place.spec(node.image))
+        facts = image.given.facts if image and image.given else {}
+        files = node_files(node, own, keys.ensure_password(folders, node.member), str(facts.get("language", LOCALE)))
+        write_disc(path, files, LABEL)
+    else:
+        keys.write_secret(path, render_identity(node, own).encode(), lasting=lasting)
+    place.give_to_qemu(path)

@@ -1,0 +1,139 @@
+"""What is asked of a Windows before it is frozen, how long its image lasts, and what its board remembers."""
+
+import json
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from labctl.errors import ExitCode, Refused
+from labctl.hypervisor.tpm import give_state, state_file
+from labctl.images.given import Given
+from labctl.images.store import Image
+from labctl.lab import evaluation
+from labctl.lab.board import clear_board, give_board, keep_board
+from labctl.lab.evaluation import check_evaluations, days_left
+from labctl.lab.frozen import Frozen
+from labctl.lab.hygiene import State, judge
+from labctl.lab.keys import draw_password, ensure_password
+from labctl.plan.model import Folders, PlannedNode
+from labctl.plan.observed import Observed
+from labctl.topology.hardware import Firmware, Hardware, System
+from tests.worlds import plan
+
+GOOD = State("S-1-5-21-1-2-3", False, 1, -1)
+OTHER = replace(GOOD, sid="S-1-5-21-4-5-6")
+
+
+def test_good_machines_are_frozen() -> None:
+    assert list(judge({"dc": GOOD, "files": OTHER})) == []
+    assert list(judge({"dc": replace(GOOD, licence=2, evaluation_days=179)})) == []
+
+
+@pytest.mark.parametrize(
+    ("states", "problem"),
+    [
+        ({"dc": GOOD, "files": GOOD}, "dc, files have the same security identifier S-1-5-21-1-2-3: "
+         "their image was not generalised"),
+        ({"dc": replace(GOOD, pending_reboot=True)}, "dc waits for a restart"),
+        ({"dc": replace(GOOD, evaluation_days=3)}, "the evaluation of Windows on dc ends in 3 days"),
+        ({"dc": replace(GOOD, licence=5)}, "Windows on dc is not activated, and its time of grace is over"),
+        ({"dc": replace(GOOD, sid="")}, "dc has no security identifier"),
+    ],
+)  # fmt: skip
+def test_what_would_spoil_every_clone_is_told(states: dict[str, State], problem: str) -> None:
+    assert list(judge(states)) == [problem]
+
+
+def image(**facts: str | int) -> Image:
+    given = Given(System.WINDOWS, "server.iso", "0" * 64, "iso", 2048, facts=facts)
+    return Image("windows-2022", "k", "d", Path("/x.qcow2"), (), 1, 1, "2026-01-01", (0, 0, 0), given)
+
+
+def test_the_days_of_an_evaluation_run_from_the_day_they_were_read() -> None:
+    timed = image(evaluation_days=180, measured="2026-01-01")
+    assert days_left(timed, date(2026, 1, 31)) == 150
+    assert days_left(timed, date(2027, 1, 1)) == 0
+    assert days_left(image(edition="ServerStandard"), date(2026, 1, 1)) is None
+
+
+@pytest.mark.parametrize(("days", "words"), [(6, "in 6 days"), (1, "in 1 day:"), (0, "in 0 days")])
+def test_a_lab_is_not_begun_on_a_windows_that_is_about_to_end(days: int, words: str) -> None:
+    today = evaluation.datetime.now(evaluation.UTC).date().isoformat()
+    with pytest.raises(Refused, match=words) as caught:
+        check_evaluations([image(evaluation_days=days, measured=today)])
+    assert caught.value.exit_code is ExitCode.REFUSED
+    assert "labctl image build windows-2022" in caught.value.hint
+    check_evaluations([image(evaluation_days=7, measured=today), image()])
+
+
+def windows_node(**hardware: object) -> PlannedNode:
+    machine = Hardware(firmware=Firmware.UEFI, **hardware)  # type: ignore[arg-type]
+    return replace(plan(Observed()).nodes[0], system=System.WINDOWS, hardware=machine)
+
+
+def test_the_variables_of_the_firmware_go_with_the_disk(tmp_path: Path) -> None:
+    lab, clone = Folders(tmp_path / "lab"), Folders(tmp_path / "clone")
+    frozen = Frozen("x", "x", tmp_path / "golden")
+    node = windows_node()
+    clear_board(lab, node)
+    assert keep_board(lab, node, frozen) == ()
+    lab.nvram(node.member).write_bytes(b"boot order")
+    assert keep_board(lab, node, frozen) == (frozen.nvram(node.member),)
+    give_board(clone, node, frozen)
+    assert clone.nvram(node.member).read_bytes() == b"boot order"
+    assert clone.nvram(node.member).stat().st_mode & 0o777 == 0o600
+    clear_board(clone, node)  # a machine that is made anew begins with those of the package
+    assert not clone.nvram(node.member).exists()
+
+
+def test_a_bios_machine_has_no_board_to_remember(tmp_path: Path) -> None:
+    node = plan(Observed()).nodes[0]
+    give_board(Folders(tmp_path), node, Frozen("x", "x", tmp_path / "golden"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_state_of_a_tpm_is_that_of_its_machine_alone(tmp_path: Path) -> None:
+    kept = tmp_path / "node.permall"
+    give_state(kept, "uuid", tmp_path / "swtpm")
+    assert not (tmp_path / "swtpm").exists()  # a machine that never had one
+    kept.write_bytes(b"seeds")
+    give_state(kept, "uuid", tmp_path / "swtpm")
+    state = state_file("uuid", tmp_path / "swtpm")
+    assert state.read_bytes() == b"seeds"
+    assert [path.stat().st_mode & 0o777 for path in (state, state.parent)] == [0o600, 0o700]
+
+
+def test_a_password_is_drawn_once_for_each_machine_of_each_lab(tmp_path: Path) -> None:
+    one, other = Folders(tmp_path / "a"), Folders(tmp_path / "b")
+    first = ensure_password(one, "dc")
+    assert ensure_password(one, "dc") == first
+    assert len({first, ensure_password(one, "files"), ensure_password(other, "dc")}) == 3
+    assert (one.secrets / "administrator_dc").stat().st_mode & 0o777 == 0o600
+
+
+def test_windows_takes_a_drawn_password() -> None:
+    for _attempt in range(200):
+        password = draw_password()
+        kinds = [any(map(test, password)) for test in (str.isupper, str.islower, str.isdigit)]
+        assert len(password) >= 12
+        assert all(kinds)
+
+
+def test_values_of_a_clone_reach_powershell_as_data() -> None:
+    from labctl.render.identity import Keys
+    from labctl.render.windows.personalisation import render_windows_personalisation
+
+    keys = Keys("", "", "", "ssh-ed25519 login labctl@lab\n")
+    script = render_windows_personalisation(windows_node(), keys, "'; Remove-Item C:\\", 1_800_000_000.5)
+    assert b"Remove-Item" not in script
+    assert b"\r\n\r\n" not in script.rstrip()
+    import base64
+    import re
+
+    found = re.search(rb"\$data = '([^']*)'", script)
+    assert found
+    told = json.loads(base64.b64decode(found[1]))
+    assert told["password"] == "'; Remove-Item C:\\"
+    assert told["now"] == 1_800_000_000_500

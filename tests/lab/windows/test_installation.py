@@ -1,0 +1,126 @@
+"""The phases of an installation are told by the machine's own markers, by nothing that looks like an answer."""
+
+import socket
+import threading
+import time
+
+import pytest
+
+from labctl.errors import DeadlineMissed, Interrupted, LabctlError
+from labctl.lab import installing
+from labctl.lab.installation import DEADLINES, ORDER, Installation, Phase
+from labctl.lab.installing import follow
+
+
+def mark(phase: str) -> str:
+    return f'@labctl {{"phase": "{phase}"}}'
+
+
+def test_phases_go_forward_and_facts_are_kept() -> None:
+    told = Installation()
+    assert [told.read(mark(phase)) for phase in ORDER[1:]] == [True] * 5
+    assert not told.read('@labctl {"facts": {"evaluation_days": 180, "rearms": 5, "odd": [1]}}')
+    assert told.facts == {"evaluation_days": 180, "rearms": 5}
+    assert told.phase is Phase.SEALED
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", "BdsDxe: starting Boot0001", "Windows is ready", "@labctl", '@labctl {"phase": "specia', "@labctl [1]",
+     '@labctl {"phase": "done"}', '@labctl {"phase": ["sealed"]}', '{"phase": "sealed"}', 'labctl {"phase": "sealed"}'],
+)  # fmt: skip
+def test_what_is_not_a_marker_is_passed_over(line: str) -> None:
+    told = Installation()
+    assert not told.read(line)
+    assert told.phase is Phase.START
+
+
+def test_a_marker_behind_other_words_counts() -> None:
+    told = Installation()
+    assert told.read("\x1b[2J\x1b[01;01H" + mark("setup"))
+
+
+def test_an_installation_that_begins_anew_is_a_failure() -> None:
+    told = Installation(phase=Phase.SPECIALIZE)
+    with pytest.raises(LabctlError, match='in the phase "specialize" and went back to "setup"'):
+        told.read(mark("setup"))
+
+
+def test_the_machines_last_words_are_the_error_and_logs_are_kept() -> None:
+    told = Installation()
+    for line in (r"@labctl-log C:\Windows\Panther\setuperr.log", "Error 0x80070002", mark("sealed"), "@labctl-end"):
+        assert not told.read(line)
+    assert told.phase is Phase.START  # a marker inside a log is a line of the log
+    assert told.logs == [r"C:\Windows\Panther\setuperr.log", "  Error 0x80070002", f"  {mark('sealed')}"]
+    with pytest.raises(LabctlError, match="the installation failed in the machine: configure: no disc holds viostor"):
+        told.read('@labctl {"failed": "configure: no disc holds viostor"}')
+
+
+class Port:
+    """A serial port: one end of a pair of sockets."""
+
+    def __init__(self) -> None:
+        self.here, self.there = socket.socketpair()
+
+    def fileno(self) -> int:
+        return self.here.fileno()
+
+    def read(self) -> bytes:
+        return self.here.recv(65536)
+
+    def write(self, data: bytes) -> None:
+        self.here.sendall(data)
+
+
+def follow_machine(*said: bytes) -> tuple[Installation, list[Phase], bytes]:
+    """Follow a machine that says these things and switches itself off; return what it was answered, too."""
+    port, told, entered = Port(), Installation(), list[Phase]()
+    for part in said:
+        port.there.sendall(part)
+    port.there.shutdown(socket.SHUT_WR)
+    follow(port, told, 1.0, entered.append)
+    port.here.close()
+    answered = port.there.recv(100)
+    port.there.close()
+    return told, entered, answered
+
+
+def test_the_loaders_question_is_answered_though_its_line_does_not_end() -> None:
+    told, entered, answered = follow_machine(b"Press any key to boot ", b"from CD or DVD......", b"\r\n")
+    assert (told.phase, entered, answered) == (Phase.START, [], b" ")
+
+
+def test_the_question_is_not_answered_once_setup_has_begun() -> None:
+    """The disk does not start, or Setup would install for ever."""
+    _told, _entered, answered = follow_machine(mark("setup").encode(), b"\r\nPress any key to boot from CD or DVD...")
+    assert answered == b""
+
+
+def test_markers_are_read_across_reads_and_line_ends() -> None:
+    whole = b"\r\n".join(mark(phase).encode() for phase in ORDER[1:]) + b"\r\n"
+    told, entered, _answered = follow_machine(*(whole[at : at + 7] for at in range(0, len(whole), 7)))
+    assert told.phase is Phase.SEALED
+    assert entered == list(ORDER[1:])
+
+
+def test_a_phase_has_a_deadline_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DEADLINES, Phase.SETUP, 0.3)  # type: ignore[arg-type]
+    port = Port()
+    port.there.sendall(mark("setup").encode() + b"\n" + b"noise " * 10)
+    start = time.monotonic()
+    with pytest.raises(DeadlineMissed, match='did not get through the phase "setup" within'):
+        follow(port, Installation(), 1.0, lambda _phase: None)
+    assert time.monotonic() - start < 30
+
+
+def test_a_person_stops_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installing, "GLANCE", 0.05)
+    port, asked = Port(), threading.Event()
+
+    def check() -> None:
+        if asked.is_set():
+            raise Interrupted("stopped")
+
+    threading.Timer(0.2, asked.set).start()
+    with pytest.raises(Interrupted):
+        follow(port, Installation(), 1.0, lambda _phase: None, check)
