@@ -50,7 +50,7 @@ def import_image(store: ImageStore, wish: ImportWish, monitor: Monitor) -> Image
     Raises InvalidFile, Refused or HostNotReady with nothing left behind.
     """
     check_name(wish.name)
-    steps = Steps(monitor, wish.name)
+    steps = Steps(monitor, wish.name, "inspect")
     with steps.failing(), store.workshop(wish.name, monitor) as work:
         steps.tell("inspect", 0.0)
         source, disk = unpack_disk(wish.file, work, steps.scaled(0.0, 0.8))

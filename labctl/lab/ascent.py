@@ -191,12 +191,10 @@ class Ascent:
         Here and not at the gate: on few processors, the logins of a whole lab at once hold each other up.
         """
         node = self.plan.node(action.target)
-        if not has_agent(node):
-            return
         mould.personalise(node, self.secrets[node.member], LOGIN_DEADLINE * factor)
         later = {other.target for other in self.plan.actions_of(ActionKind.CONFIGURE)}
         later |= {check.origin for check in self.wish.topology.checks if check.ready}
-        if node.member not in later:
+        if node.member not in later and has_agent(node):
             self.tell(node.member, "login", Progress.STARTED)
             self.log_in(node)
             self.answered.add(node.member)

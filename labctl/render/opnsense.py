@@ -155,7 +155,9 @@ def gateway_name(port: Port) -> str:
 def add_routes(root: Element, node: PlannedNode, ports: Sequence[Port]) -> None:
     """Add gateways and static routes."""
     by_name = {port.planned.name: port for port in ports}
-    found = [(gateway_name(port), port, port.planned.gateway, "1") for port in ports if port.planned.gateway]
+    found: list[tuple[str, Port, str, str | None]] = [
+        (gateway_name(port), port, port.planned.gateway, "1") for port in ports if port.planned.gateway
+    ]
     routes = [(f"R{number}", route) for number, route in enumerate(node.routes, 1)]
     found += [(name, by_name[route.interface], route.via, None) for name, route in routes]
     if found:
@@ -275,7 +277,7 @@ def add_dns(root: Element, ports: Sequence[Port], dns: Parameters) -> None:
     networks = {port.planned.network: port.network for port in ports[1:]}
     for name in dns.get("allow_query", ()):
         put(
-            SubElement(acls, "acl"), enabled="1", name=name, action="allow", networks=networks.get(name) or name,
+            SubElement(acls, "acl"), enabled="1", name=name, action="allow", networks=str(networks.get(name) or name),
         )  # fmt: skip
     hosts = SubElement(unbound, "hosts")
     for zone in dns["zones"]:
