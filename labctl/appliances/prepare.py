@@ -79,10 +79,11 @@ def prepare_image(store: ImageStore, machines: Workbench, asked: Preparation, mo
     console showed is then kept beside the images.
     """
     wish = asked.wish
-    steps = Steps(monitor, wish.name)
+    steps = Steps(monitor, wish.name, "inspect")
     with steps.failing(), store.workshop(wish.name, monitor) as work:
-        digest = hash_file(wish.file) if wish.file.is_file() else ""
-        source, disk = unpack_disk(wish.file, work, steps.scaled(0.0, 0.3))
+        steps.tell("inspect", 0.0)
+        source, disk = unpack_disk(wish.file, work, steps.scaled(0.0, 0.25))
+        digest = hash_file(wish.file)
         steps.tell("console", 0.3)
         with machine(machines, asked, disk):
             run_script(store, machines, asked, steps.scaled(0.3, 0.9))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from labctl.appliances.script import find_recipe_file, recipe_names
+from labctl.appliances.script import adapt, find_recipe_file, recipe_names
 from labctl.cli.progress import choose_display
 from labctl.cli.table import console, open_table
 from labctl.cli.typed import printable
@@ -50,16 +50,17 @@ def image() -> None:
     "--package", "packages", metavar=_("NAME"), multiple=True, help=_("A Debian package to install; can be repeated.")
 )
 @click.option(
-    "--media", "medium", metavar=_("FILE"), type=click.Path(path_type=Path),
-    help=_("The school's own medium, for a recipe that is made from one: the nano image of OPNsense."),
+    "--iso", "--media", "iso", type=DISC,
+    help=_("The school's own medium: the installation disc of Windows (ISO), the nano image of OPNsense."),
 )  # fmt: skip
-@click.option("--iso", type=DISC, help=_("Windows: the installation disc of the school (ISO)."))
 @click.option("--virtio-win", "drivers", type=DISC, help=_("Windows: the disc of drivers, virtio-win (ISO)."))
 @click.option(
     "--edition", metavar=_("NAME"), default="", help=_("Windows: an edition of the disc; the usual one by default.")
 )
 @click.option(
-    "--product-key-file", "key_file", type=FILE,
+    "--product-key-file",
+    "key_file",
+    type=FILE,
     help=_("Windows: a file with the product key, for discs that ask for one."),
 )
 @click.option(
@@ -68,11 +69,11 @@ def image() -> None:
 @click.option("--json", "as_json", is_flag=True, help=_("Print JSON."))
 def build(
     recipe: str, packages: Sequence[str], iso: Path | None, drivers: Path | None, edition: str, key_file: Path | None,
-    openssh: Path | None, medium: Path | None, as_json: bool,
+    openssh: Path | None, as_json: bool,
 ) -> int:  # fmt: skip
     wanted = RECIPES[recipe]
     if not (isinstance(wanted, MediaRecipe) and wanted.system is System.WINDOWS):
-        if iso or drivers or edition or key_file or openssh:
+        if drivers or edition or key_file or openssh:
             raise click.UsageError(_("these options are for images of Windows"))
     else:
         from labctl.cli.windows import build_from_discs, make_request
@@ -82,8 +83,8 @@ def build(
         built = build_from_discs(make_request(wanted, (iso, drivers), edition, key_file, openssh), as_json=as_json)
         click.echo(json.dumps(image_dict(built)) if as_json else str(built.path))
         return ExitCode.DONE
-    if medium is not None:
-        return build_from_medium(recipe, medium, as_json)
+    if iso is not None:
+        return build_from_medium(recipe, iso, as_json)
     with open_workplace() as place:
         spec = ImageSpec(recipe, tuple(sorted(set(packages))))
         estimate = place.store.expected_seconds(IMAGE)
@@ -97,8 +98,8 @@ def build(
     name="import",
     short_help=_("Take a disk image of the school's own."),
     help=_(
-        "Take a disk image that the school owns (qcow2, vmdk, ova or raw) under a name that topologies can use. The file"
-        " is inspected before anything opens it, and stays as it is."
+        "Take a disk image that the school owns (qcow2, vmdk, ova or raw) under a name that topologies can use. The"
+        " file is inspected before anything opens it, and stays as it is."
     ),
 )
 @click.argument("file", metavar=_("FILE"), type=click.Path(path_type=Path))
@@ -109,17 +110,26 @@ def build(
         names=", ".join(recipe_names())
     ),
 )  # fmt: skip
-@click.option("--firmware", type=click.Choice(list(Firmware)), help=_("What boots the disk; bios by default."))
-@click.option("--disk-bus", type=click.Choice(list(DiskBus)), help=_("How the disk is attached; virtio by default."))
-@click.option("--nic", type=click.Choice(list(CardModel)), help=_("Model of the network cards; virtio by default."))
+@click.option(
+    "--firmware", type=click.Choice([one.value for one in Firmware]), help=_("What boots the disk; bios by default.")
+)
+@click.option(
+    "--disk-bus",
+    type=click.Choice([one.value for one in DiskBus]),
+    help=_("How the disk is attached; virtio by default."),
+)
+@click.option(
+    "--nic",
+    type=click.Choice([one.value for one in CardModel]),
+    help=_("Model of the network cards; virtio by default."),
+)
 @click.option("--memory", type=click.IntRange(64, 262144), help=_("Memory that a machine of it needs, in MiB."))
 @click.option("--json", "as_json", is_flag=True, help=_("Print JSON."))
 def import_(  # the verb is a word of Python
     file: Path, name: str, recipe: str, firmware: str, disk_bus: str, nic: str, memory: int | None, as_json: bool
 ) -> int:
-    given = find_recipe_file(recipe)
     own = {"firmware": firmware, "disk_bus": disk_bus, "nic": nic, "memory": memory}
-    wanted = given.model_copy(update={key: value for key, value in own.items() if value})
+    wanted = adapt(find_recipe_file(recipe), {key: value for key, value in own.items() if value})
     with open_bench() as bench, choose_display(_("image {name}").format(name=name), as_json=as_json) as display:
         wish = ImportWish(file, name, wanted.hardware, wanted.memory)
         taken = take_image(bench, wish, wanted, display)

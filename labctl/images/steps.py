@@ -9,10 +9,10 @@ from labctl.monitor import Event, Monitor, Progress
 class Steps:
     """Tells a monitor how far the build of one image is."""
 
-    def __init__(self, monitor: Monitor, subject: str) -> None:
+    def __init__(self, monitor: Monitor, subject: str, first: str = "root") -> None:
         self.monitor = monitor
         self.subject = subject
-        self.step = "root"
+        self.step = first
 
     def tell(self, step: str, fraction: float, detail: str = "") -> None:
         """Tell that a step runs, at a fraction of the whole build."""

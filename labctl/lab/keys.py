@@ -68,9 +68,10 @@ def copy_inherited(source: Path, target: Path) -> None:
     a server's start costs as much as a login, and who holds one machine of a lab reaches no other lab's link.
     """
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    kept = ("ca.*", "*.password", "*.appliance", f"{MANAGEMENT}_*")
     issued = list(source.glob("issued-*"))
-    secret = (*source.glob("ca.*"), *source.glob("*.password"), *source.glob(f"{MANAGEMENT}_*"))
-    write_secrets({target / path.name: path.read_bytes() for path in (*secret, *issued)})
+    inherited = [*(path for pattern in kept for path in source.glob(pattern)), *issued]
+    write_secrets({target / path.name: path.read_bytes() for path in inherited})
     for path in issued:
         (target / path.name).chmod(0o644)  # as the role leaves them: a second run of it must change nothing
 

@@ -10,6 +10,7 @@ from labctl.errors import LabctlError
 from labctl.hypervisor.delivery import Delivery
 from labctl.hypervisor.saved_state import StateNotUsable, load_saved_state
 from labctl.lab import keys
+from labctl.lab.appliance import has_agent
 from labctl.lab.board import give_board
 from labctl.lab.frozen import Frozen
 from labctl.lab.identity import write_identity
@@ -99,7 +100,9 @@ class Mould:
         return ("/bin/sh", "-s"), script.encode()
 
     def personalise(self, node: PlannedNode, own: Keys, deadline: float) -> None:
-        """Give a running machine its own keys, clock, randomness and leases, through its guest agent."""
+        """Give a running machine its own keys, clock, randomness and leases, through its guest agent, if it has one."""
+        if not has_agent(node):
+            return
         words, script = self.explain(node, own)
         ended = self.place.freezer.guest_exec(node.name, node.tag.seat_name, words, script, deadline=deadline)
         if ended.code != 0:

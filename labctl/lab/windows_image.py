@@ -159,7 +159,9 @@ def running(factory: Factory, machine: InstallMachine, installation: Installatio
             raise
         except LabctlError as exc:
             kept = keep_traces(factory, machine, installation)
-            exc.message += "\n" + _("its last screen, its console and the logs of Setup are in {folder}").format(folder=kept)
+            exc.message += "\n" + _("its last screen, its console and the logs of Setup are in {folder}").format(
+                folder=kept
+            )
             exc.hint = exc.hint or f"ls {kept}"
             raise
         finally:

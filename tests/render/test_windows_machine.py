@@ -10,8 +10,14 @@ from lxml import etree
 from labctl.render.windows.machine import InstallMachine, render_install
 
 SCHEMA = Path("/usr/share/libvirt/schemas/domain.rng")
-PLAIN = InstallMachine("labctl-image-windows-2022", Path("/v"), (Path("/v/w.iso"), Path("/v/d.iso"), Path("/v/a.iso")), 4096)
-MACHINES = {"server": PLAIN, "windows-11": replace(PLAIN, secure_boot=True, tpm=True), "online": replace(PLAIN, online=True)}
+PLAIN = InstallMachine(
+    "labctl-image-windows-2022", Path("/v"), (Path("/v/w.iso"), Path("/v/d.iso"), Path("/v/a.iso")), 4096
+)
+MACHINES = {
+    "server": PLAIN,
+    "windows-11": replace(PLAIN, secure_boot=True, tpm=True),
+    "online": replace(PLAIN, online=True),
+}
 
 
 @pytest.mark.parametrize("accelerator", ["kvm", "tcg"])
@@ -28,7 +34,9 @@ def test_libvirt_knows_every_word_and_defines_it(name: str, accelerator: str) ->
 
 
 def test_windows_11_has_secure_boot_and_a_tpm_and_a_server_neither() -> None:
-    server, eleven = (etree.fromstring(render_install(MACHINES[name], "tcg").encode()) for name in ("server", "windows-11"))
+    server, eleven = (
+        etree.fromstring(render_install(MACHINES[name], "tcg").encode()) for name in ("server", "windows-11")
+    )
     for root, wanted in ((server, "no"), (eleven, "yes")):
         features = {found.get("name"): found.get("enabled") for found in root.iterfind("os/firmware/feature")}
         assert features == {"secure-boot": wanted, "enrolled-keys": wanted}
@@ -38,7 +46,9 @@ def test_windows_11_has_secure_boot_and_a_tpm_and_a_server_neither() -> None:
 
 def test_the_disk_starts_before_the_disc_and_the_discs_keep_their_owners() -> None:
     root = etree.fromstring(render_install(PLAIN, "tcg").encode())
-    orders = {disk.find("target").get("dev"): disk.find("boot").get("order") for disk in root.iterfind("devices/disk[boot]")}
+    orders = {
+        disk.find("target").get("dev"): disk.find("boot").get("order") for disk in root.iterfind("devices/disk[boot]")
+    }
     assert orders == {"vda": "1", "sda": "2"}
     assert [disk.find("source/seclabel").get("relabel") for disk in root.iterfind("devices/disk")] == ["no"] * 4
     assert [disk.find("readonly") is not None for disk in root.iterfind("devices/disk")] == [False, True, True, True]

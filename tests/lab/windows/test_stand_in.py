@@ -83,7 +83,14 @@ class Bench:
 
     def build(self, request: Request) -> object:
         factory = Factory(
-            self.door, ImageStore(self.home), PACE, "lctest-", MEMORY, room=1 << 28, check=self.check, render=self.render
+            self.door,
+            ImageStore(self.home),
+            PACE,
+            "lctest-",
+            MEMORY,
+            room=1 << 28,
+            check=self.check,
+            render=self.render,
         )
         return build_windows(factory, request, self)
 
@@ -111,7 +118,9 @@ def bench(daemon: PrivateDaemon, tmp_path: Path) -> Iterator[Bench]:
         yield Bench(door, home)
 
 
-def request(folder: Path, name: str, images: tuple[Made, ...], drivers: str, *, signed: bool = False, edition: str = "") -> Request:
+def request(
+    folder: Path, name: str, images: tuple[Made, ...], drivers: str, *, signed: bool = False, edition: str = ""
+) -> Request:
     """Return what a school would give, with the stand-in on the installation disc."""
     wim = make_wim(folder / "install.wim", images)
     files = {"efi/boot/bootx64.efi": b"MZ", "sources/boot.wim": b"MSWIM\0\0\0", "sources/install.wim": wim.read_bytes()}
