@@ -29,6 +29,7 @@ GUIDES = {
     "student.md": "etudiant.md",
     "proctor.md": "surveillant.md",
     "evidence.md": "preuves.md",
+    "windows-services.md": "windows-services.md",
 }
 FOR_DEVELOPERS = {"structure.md", "benchmarks.md"}
 
