@@ -28,7 +28,7 @@ END = "; exit $LASTEXITCODE"
 
 
 class Windows(paramiko.ServerInterface):
-    """A recorded Windows: answers commands, and scripts on standard input, with what was recorded for a part of them."""
+    """A recorded Windows: answers commands, and scripts on standard input, with what was recorded for them."""
 
     def __init__(self, recorded: dict[str, tuple[int, bytes, bytes]]) -> None:
         self.recorded = recorded
@@ -155,7 +155,9 @@ def test_a_script_of_a_fault_ends_with_its_code_and_its_error(machine: Machine) 
 
 
 def test_a_machine_that_answers_nonsense_decides_nothing(machine: Machine) -> None:
-    machine.windows.recorded = {"": (0, b"\xff\xfe<Objs", b"#< CLIXML\r\n<!DOCTYPE x [<!ENTITY a 'b'>]><Objs>&a;</Objs>")}
+    machine.windows.recorded = {
+        "": (0, b"\xff\xfe<Objs", b"#< CLIXML\r\n<!DOCTYPE x [<!ENTITY a 'b'>]><Objs>&a;</Objs>")
+    }
     questions = [Question("one", {"do": "ping", "host": "x", "timeout": 1}, "", system=System.WINDOWS)]
     (reply,) = SshProber(ssh, {"dc": machine.login}).probe("dc", questions)
     assert "no usable answer" in reply.error

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import tree_sitter
-import tree_sitter_powershell  # type: ignore[import-untyped]  # it ships no types
+import tree_sitter_powershell
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +20,14 @@ FILES = sorted(ROLES.glob("*/tasks/windows*.yml"))
 SCRIPTS = sorted([*ROLES.glob("*/files/*.ps1"), *ROLES.glob("*/templates/*.ps1.j2"), *ROOT.glob("labctl/checks/*.ps1")])
 BOTH = {"ad_domain_controller", "ad_member", "dns", "dhcp", "file_server"}
 COLLECTIONS = ("ansible.windows.", "community.windows.", "microsoft.ad.", "community.crypto.")
-TRUTH = {"bool": bool, "int": int, "float": (int, float), "str": (str, int), "path": str, "dict": dict}
+TRUTH: Mapping[str, type | tuple[type, ...]] = {
+    "bool": bool,
+    "int": int,
+    "float": (int, float),
+    "str": (str, int),
+    "path": str,
+    "dict": dict,
+}
 
 
 def walk(tasks: Any) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import tree_sitter
-import tree_sitter_powershell  # type: ignore[import-untyped]  # it ships no types
+import tree_sitter_powershell
 from ruamel.yaml import YAML
 
 from labctl.checks.questions import ask
