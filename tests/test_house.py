@@ -31,6 +31,7 @@ GUIDES = {
     "evidence.md": "preuves.md",
     "windows.md": "windows.md",
     "appliances.md": "appliances.md",
+    "windows-services.md": "windows-services.md",
 }
 FOR_DEVELOPERS = {"structure.md", "benchmarks.md"}
 

@@ -29,8 +29,8 @@ DIAGNOSIS_TIMEOUT = 120  # seconds
 FULL_CONTROL, WRITE_DATA, READ_DATA = 0x1F01FF, 0x2, 0x1  # System.Security.AccessControl.FileSystemRights
 GENERIC_ALL, GENERIC_WRITE, GENERIC_READ = 0x10000000, 0x40000000, 0x80000000  # winnt.h
 ORDER = tuple(NtfsRight)
-# dcdiag ends with 0 whatever it finds, and says it in the language of Windows.
-VERDICT = re.compile(r"^\s*\.{5,}\s*(.*)$", re.MULTILINE)
+# dcdiag ends with 0 whatever it finds, and says it in the language of Windows: in French, on the line below the dots.
+VERDICT = re.compile(r"\.{5,}([^\n]*(?:\n(?!\s*\.{5})[^\n]*)?)")
 FAILED = re.compile("fail|échou", re.IGNORECASE)
 
 
