@@ -59,14 +59,16 @@ def image() -> None:
     "--edition", metavar=_("NAME"), default="", help=_("Windows: an edition of the disc; the usual one by default.")
 )
 @click.option(
-    "--product-key-file", "key_file", type=FILE,
+    "--product-key-file",
+    "key_file",
+    type=FILE,
     help=_("Windows: a file with the product key, for discs that ask for one."),
 )
 @click.option(
     "--openssh", type=FILE, help=_("Windows: the installer of OpenSSH (MSI), for a host that is not on the Internet.")
 )
 @click.option("--json", "as_json", is_flag=True, help=_("Print JSON."))
-def build(
+def build(  # noqa: PLR0913, PLR0917  one for each option
     recipe: str, packages: Sequence[str], iso: Path | None, drivers: Path | None, edition: str, key_file: Path | None,
     openssh: Path | None, medium: Path | None, as_json: bool,
 ) -> int:  # fmt: skip

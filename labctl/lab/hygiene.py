@@ -1,4 +1,4 @@
-"""Asks the Windows machines of a lab what would spoil every clone of them: equal identifiers, restarts, licences that end."""
+"""Asks the Windows machines of a lab for what would spoil every clone: equal identifiers, restarts, ended licences."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -36,15 +36,11 @@ def check_hygiene(place: Workplace, nodes: Iterable[PlannedNode]) -> None:
 
 def ask(place: Workplace, node: PlannedNode) -> State:
     """Return what a running Windows tells of itself, through its guest agent."""
-    ended = place.freezer.guest_exec(
-        node.name, node.tag.seat_name, POWERSHELL, hygiene_script(), deadline=DEADLINE
-    )
+    ended = place.freezer.guest_exec(node.name, node.tag.seat_name, POWERSHELL, hygiene_script(), deadline=DEADLINE)
     text = ended.stdout.decode("utf-8", "replace").strip()
     try:
         told = json.loads(text)
-        return State(
-            str(told["sid"]), bool(told["pending_reboot"]), int(told["licence"]), int(told["evaluation_days"])
-        )
+        return State(str(told["sid"]), bool(told["pending_reboot"]), int(told["licence"]), int(told["evaluation_days"]))
     except (ValueError, KeyError, TypeError) as exc:
         said = _("{node} does not tell whether it can be frozen: {said}")
         raise LabctlError(said.format(node=node.member, said=text[-200:] or f"code {ended.code}")) from exc

@@ -76,7 +76,7 @@ def ensure_password(folders: Folders, node: str) -> str:
 
 
 def draw_password() -> str:
-    """Return a password that Windows takes and that a person can copy from paper: three kinds of characters, 60 bits."""
+    """Return a password that Windows takes and that a person can copy from paper: three kinds of letters, 59 bits."""
     letters = "abcdefghjkmnpqrstuvwxyz23456789"  # none that looks like another one; the same keys on AZERTY and QWERTY
     groups = ["".join(secrets.choice(letters) for _letter in range(4)) for _group in range(3)]
     return f"L{'-'.join(groups)}7"

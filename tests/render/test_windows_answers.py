@@ -1,4 +1,4 @@
-"""Answer files and scripts for Windows: known components, passes and settings only, no secret, PowerShell that parses."""
+"""Answer files and scripts for Windows: known settings in their passes, no secret, PowerShell that parses."""
 
 import base64
 import json
@@ -33,7 +33,7 @@ SETTINGS: dict[str, dict[str, list[str]]] = TABLE["settings"]
 UNATTEND = "{urn:schemas-microsoft-com:unattend}"
 WCM = "{http://schemas.microsoft.com/WMIConfig/2002/State}"
 KEYS = Keys("HOST PRIVATE", "ssh-ed25519 host", "MANAGEMENT PRIVATE", "ssh-ed25519 login labctl@lab\n")
-PASSWORD = "Zebre-42-quai"  # noqa: S105
+PASSWORD = "Zebre-42-quai"
 KEY = "AAAAA-BBBBB-CCCCC-DDDDD-EEEEE"
 INSTALLS = [Install(version, f"{version.title} SERVERSTANDARD", "fr-FR") for version in WINDOWS.values()]
 
