@@ -82,6 +82,11 @@ def find_recipe_file(word: str, values: Mapping[str, str] | None = None) -> Reci
     return load_recipe(path, values)
 
 
+def adapt(recipe: Recipe, own: Mapping[str, str | int]) -> Recipe:
+    """Return a recipe with some of its keys replaced by what a person typed."""
+    return Recipe.model_validate({**recipe.model_dump(), **own})
+
+
 def load_recipe(path: Path, values: Mapping[str, str] | None = None) -> Recipe:
     """Return a recipe from its YAML file. `values` are those that ${name} may stand for.
 

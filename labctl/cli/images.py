@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from labctl.appliances.script import find_recipe_file, recipe_names
+from labctl.appliances.script import adapt, find_recipe_file, recipe_names
 from labctl.cli.progress import choose_display
 from labctl.cli.table import console, open_table
 from labctl.cli.typed import printable
@@ -99,8 +99,8 @@ def build(  # noqa: PLR0913, PLR0917  one for each option
     name="import",
     short_help=_("Take a disk image of the school's own."),
     help=_(
-        "Take a disk image that the school owns (qcow2, vmdk, ova or raw) under a name that topologies can use. The file"
-        " is inspected before anything opens it, and stays as it is."
+        "Take a disk image that the school owns (qcow2, vmdk, ova or raw) under a name that topologies can use. The"
+        " file is inspected before anything opens it, and stays as it is."
     ),
 )
 @click.argument("file", metavar=_("FILE"), type=click.Path(path_type=Path))
@@ -111,17 +111,26 @@ def build(  # noqa: PLR0913, PLR0917  one for each option
         names=", ".join(recipe_names())
     ),
 )  # fmt: skip
-@click.option("--firmware", type=click.Choice(list(Firmware)), help=_("What boots the disk; bios by default."))
-@click.option("--disk-bus", type=click.Choice(list(DiskBus)), help=_("How the disk is attached; virtio by default."))
-@click.option("--nic", type=click.Choice(list(CardModel)), help=_("Model of the network cards; virtio by default."))
+@click.option(
+    "--firmware", type=click.Choice([one.value for one in Firmware]), help=_("What boots the disk; bios by default.")
+)
+@click.option(
+    "--disk-bus",
+    type=click.Choice([one.value for one in DiskBus]),
+    help=_("How the disk is attached; virtio by default."),
+)
+@click.option(
+    "--nic",
+    type=click.Choice([one.value for one in CardModel]),
+    help=_("Model of the network cards; virtio by default."),
+)
 @click.option("--memory", type=click.IntRange(64, 262144), help=_("Memory that a machine of it needs, in MiB."))
 @click.option("--json", "as_json", is_flag=True, help=_("Print JSON."))
 def import_(  # the verb is a word of Python
     file: Path, name: str, recipe: str, firmware: str, disk_bus: str, nic: str, memory: int | None, as_json: bool
 ) -> int:
-    given = find_recipe_file(recipe)
     own = {"firmware": firmware, "disk_bus": disk_bus, "nic": nic, "memory": memory}
-    wanted = given.model_copy(update={key: value for key, value in own.items() if value})
+    wanted = adapt(find_recipe_file(recipe), {key: value for key, value in own.items() if value})
     with open_bench() as bench, choose_display(_("image {name}").format(name=name), as_json=as_json) as display:
         wish = ImportWish(file, name, wanted.hardware, wanted.memory)
         taken = take_image(bench, wish, wanted, display)

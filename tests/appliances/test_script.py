@@ -23,7 +23,7 @@ def _english(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_shipped_recipes_are_good(path: Path) -> None:
     recipe = load_recipe(path, VALUES)
     assert recipe.memory >= 1024
-    assert {step.phase for step in recipe.script} >= ({"hook", "off"} if recipe.script else set())
+    assert {step.phase for step in recipe.script} >= ({"hook", "stop"} if recipe.script else set())
     # A terminal of FreeBSD takes lines of 255 bytes (MAX_CANON).
     assert all(len(step.send or "") < 250 for step in recipe.script)
 

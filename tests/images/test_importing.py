@@ -92,6 +92,11 @@ def test_each_format_becomes_an_image_with_the_same_content(store: ImageStore, t
     assert sorted(path.suffix for path in store.folder.iterdir()) == ["", ".json", ".qcow2"]
 
 
+def test_an_empty_disk_is_whole(store: ImageStore, tmp_path: Path) -> None:
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", tmp_path / "new.qcow2", "1G"], check=True)
+    assert import_image(store, ImportWish(tmp_path / "new.qcow2", "fw-school"), Silent()).virtual_size == 1 << 30
+
+
 def test_how_far_it_is_is_told(store: ImageStore, tmp_path: Path) -> None:
     events: list[Event] = []
 

@@ -1,0 +1,174 @@
+"""The REST API of one OPNsense: rules of a scenario, applied with the firewall's own way back.
+
+Endpoints: docs.opnsense.org, development/api/core/firewall (names of 25.7 and later). Key and secret travel in a
+header, over TLS to the one certificate that labctl gave the firewall.
+"""
+
+import base64
+import http.client
+import json
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address
+
+from pydantic import JsonValue
+
+from labctl.errors import DeadlineMissed, LabctlError, Refused
+from labctl.language import _
+
+PORT = 443
+LARGEST = 1 << 20  # bytes of an answer
+PAUSE = 1.0  # seconds between two looks at a firewall that starts
+OK = {"ok", "saved", "deleted"}
+Answer = Mapping[str, JsonValue]
+
+
+class Unreachable(LabctlError):
+    """The firewall does not answer, or not in time."""
+
+
+@dataclass(frozen=True)
+class OPNsense:
+    """One firewall. `address` may have a zone (fe80::1%bridge); `timeout` is in seconds for each exchange.
+
+    `certificate` is the PEM text of the only certificate that is accepted.
+    """
+
+    address: str
+    key: str
+    secret: str = field(repr=False)
+    certificate: str = field(repr=False)
+    port: int = PORT
+    timeout: float = 20.0
+
+    def add_rule(self, rule: Mapping[str, str]) -> str:
+        """Add a rule and return its UUID; it is in force after `apply`. Raises LabctlError naming a wrong field."""
+        answer = self.post("firewall/filter/add_rule", {"rule": dict(rule)})
+        self.expect(answer, "add_rule")
+        return str(answer.get("uuid", ""))
+
+    def remove_rule(self, uuid: str) -> None:
+        """Remove a rule; it is gone after `apply`."""
+        self.expect(self.post(f"firewall/filter/del_rule/{uuid}"), "del_rule")
+
+    def apply(self) -> None:
+        """Put the rules in force. Where they lock labctl out, the firewall goes back by itself after a minute."""
+        revision = str(self.post("firewall/filter/savepoint").get("revision", ""))
+        self.expect(self.post(f"firewall/filter/apply/{revision}"), "apply")
+        self.expect(self.post(f"firewall/filter/cancel_rollback/{revision}"), "cancel_rollback")
+
+    def wait_ready(self, deadline: float) -> None:
+        """Return once the API answers.
+
+        Raises DeadlineMissed after `deadline` seconds, Refused for another certificate or refused keys.
+        """
+        end = time.monotonic() + deadline
+        while True:
+            try:
+                self.get("diagnostics/system/system_information")
+            except Unreachable as exc:
+                if time.monotonic() + PAUSE > end:
+                    text = _("the firewall did not answer within {seconds:.0f} s: {reason}")
+                    raise DeadlineMissed(text.format(seconds=deadline, reason=exc.message)) from exc
+                time.sleep(PAUSE)
+            else:
+                return
+
+    def get(self, path: str) -> Answer:
+        """Return the answer to a question."""
+        return self.ask("GET", path)
+
+    def post(self, path: str, body: Mapping[str, JsonValue] | None = None) -> Answer:
+        """Return the answer to an order."""
+        return self.ask("POST", path, dict(body or {}))
+
+    def ask(self, method: str, path: str, body: JsonValue = None) -> Answer:
+        """Return the JSON object that the firewall answers.
+
+        Raises Unreachable where it does not, Refused for another certificate or refused keys, LabctlError for the rest.
+        """
+        connection = self.connect()
+        try:
+            token = base64.b64encode(f"{self.key}:{self.secret}".encode()).decode()
+            headers = {"Authorization": f"Basic {token}", "Accept": "application/json", "Host": self.host}
+            data = None
+            if method == "POST":
+                data, headers["Content-Type"] = json.dumps(body).encode(), "application/json"
+            connection.request(method, f"/api/{path}", data, headers)
+            answer = connection.getresponse()
+            return self.read(path, answer.status, answer.read(LARGEST + 1))
+        except (OSError, http.client.HTTPException) as exc:
+            raise self.unreachable(exc) from exc
+        finally:
+            connection.close()
+
+    @property
+    def host(self) -> str:
+        """Return the address as a header has it, without the zone, which is the host's own."""
+        plain = self.address.partition("%")[0]
+        return f"[{IPv6Address(plain)}]" if ":" in plain else plain
+
+    def connect(self) -> http.client.HTTPSConnection:
+        """Return a connection to the one that has the certificate; nothing was said on it yet."""
+        context = ssl.create_default_context(cadata=self.certificate)
+        context.check_hostname = False  # the certificate is compared as a whole: no name says more
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        connection = http.client.HTTPSConnection(self.address, self.port, timeout=self.timeout, context=context)
+        try:
+            connection.connect()
+            shown = connection.sock.getpeercert(binary_form=True)
+        except ssl.SSLCertVerificationError as exc:
+            connection.close()
+            raise self.another() from exc
+        except OSError as exc:
+            connection.close()
+            raise self.unreachable(exc) from exc
+        if shown != ssl.PEM_cert_to_DER_cert(self.certificate):
+            connection.close()
+            raise self.another()
+        return connection
+
+    def another(self) -> Refused:
+        """Return the refusal of somebody who is not this firewall."""
+        text = _('"{address}" does not show the certificate that labctl gave this firewall: nothing was sent to it')
+        return Refused(text.format(address=self.address), hint="labctl status")
+
+    def read(self, path: str, status: int, data: bytes) -> Answer:
+        """Return the object of an answer. Raises Refused for 401 and 403, LabctlError for what is no such answer."""
+        if status in {401, 403}:
+            text = _('the firewall refuses labctl\'s key for "{path}"')
+            raise Refused(text.format(path=path), hint="labctl status")
+        if status in {502, 503}:
+            raise Unreachable(_("the firewall's web server has nothing behind it yet ({status})").format(status=status))
+        try:
+            answer = json.loads(data[:LARGEST]) if len(data) <= LARGEST else None
+        except ValueError:
+            answer = None
+        if status != http.client.OK or not isinstance(answer, dict):
+            text = _('the firewall answers "{path}" with {status} and not as its documentation says')
+            raise LabctlError(text.format(path=path, status=status))
+        return answer
+
+    def expect(self, answer: Answer, act: str) -> None:
+        """Raise LabctlError where an order was not carried out, with the firewall's own reason for each field."""
+        result = str(answer.get("result") or answer.get("status") or "").strip().lower()
+        if result in OK:
+            return
+        wrong = answer.get("validations")
+        reasons = (
+            "; ".join(f"{name}: {reason}" for name, reason in wrong.items()) if isinstance(wrong, dict) else result
+        )
+        text = _("the firewall did not do {act}: {reason}")
+        raise LabctlError(text.format(act=act, reason=reasons or _("no reason given")))
+
+    def unreachable(self, exc: Exception) -> Unreachable:
+        """Return the error for a firewall that does not answer."""
+        reason = _("no answer in time") if isinstance(exc, socket.timeout | TimeoutError) else str(exc)
+        return Unreachable(
+            _('the firewall at "{address}" does not answer: {reason}').format(
+                address=self.address, reason=reason or type(exc).__name__
+            )
+        )
