@@ -30,6 +30,7 @@ GUIDES = {
     "proctor.md": "surveillant.md",
     "evidence.md": "preuves.md",
     "windows.md": "windows.md",
+    "appliances.md": "appliances.md",
 }
 FOR_DEVELOPERS = {"structure.md", "benchmarks.md"}
 

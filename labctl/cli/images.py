@@ -50,10 +50,9 @@ def image() -> None:
     "--package", "packages", metavar=_("NAME"), multiple=True, help=_("A Debian package to install; can be repeated.")
 )
 @click.option(
-    "--media", "medium", metavar=_("FILE"), type=click.Path(path_type=Path),
-    help=_("The school's own medium, for a recipe that is made from one: the nano image of OPNsense."),
+    "--iso", "--media", "iso", type=DISC,
+    help=_("The school's own medium: the installation disc of Windows (ISO), the nano image of OPNsense."),
 )  # fmt: skip
-@click.option("--iso", type=DISC, help=_("Windows: the installation disc of the school (ISO)."))
 @click.option("--virtio-win", "drivers", type=DISC, help=_("Windows: the disc of drivers, virtio-win (ISO)."))
 @click.option(
     "--edition", metavar=_("NAME"), default="", help=_("Windows: an edition of the disc; the usual one by default.")
@@ -70,11 +69,11 @@ def image() -> None:
 @click.option("--json", "as_json", is_flag=True, help=_("Print JSON."))
 def build(  # noqa: PLR0913, PLR0917  one for each option
     recipe: str, packages: Sequence[str], iso: Path | None, drivers: Path | None, edition: str, key_file: Path | None,
-    openssh: Path | None, medium: Path | None, as_json: bool,
+    openssh: Path | None, as_json: bool,
 ) -> int:  # fmt: skip
     wanted = RECIPES[recipe]
     if not (isinstance(wanted, MediaRecipe) and wanted.system is System.WINDOWS):
-        if iso or drivers or edition or key_file or openssh:
+        if drivers or edition or key_file or openssh:
             raise click.UsageError(_("these options are for images of Windows"))
     else:
         from labctl.cli.windows import build_from_discs, make_request
@@ -84,8 +83,8 @@ def build(  # noqa: PLR0913, PLR0917  one for each option
         built = build_from_discs(make_request(wanted, (iso, drivers), edition, key_file, openssh), as_json=as_json)
         click.echo(json.dumps(image_dict(built)) if as_json else str(built.path))
         return ExitCode.DONE
-    if medium is not None:
-        return build_from_medium(recipe, medium, as_json)
+    if iso is not None:
+        return build_from_medium(recipe, iso, as_json)
     with open_workplace() as place:
         spec = ImageSpec(recipe, tuple(sorted(set(packages))))
         estimate = place.store.expected_seconds(IMAGE)

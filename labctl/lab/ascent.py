@@ -13,6 +13,7 @@ from labctl.errors import LabctlError
 from labctl.hypervisor.delivery import sweep
 from labctl.images.overlay import chain
 from labctl.lab import keys
+from labctl.lab.appliance import has_agent, wait_appliance
 from labctl.lab.board import clear_board
 from labctl.lab.checking import SshProber, run_checks
 from labctl.lab.console_log import read_console_tail
@@ -32,6 +33,7 @@ from labctl.topology.hardware import System
 
 BOOT_DEADLINE = 60  # seconds on real hardware acceleration; scaled by the accelerator's factor
 WINDOWS_BOOT_DEADLINE = 900  # a new clone goes through Setup's last passes, with restarts
+APPLIANCE_DEADLINE = 180  # a firewall's web server is the last thing that it starts
 LOGIN_DEADLINE = 15
 WORKERS = 4
 GUEST_STEPS = frozenset({"boot", "login", "resume", "personalise"})  # where the console says more than the error
@@ -173,8 +175,15 @@ class Ascent:
     def resume_machine(self, _mould: Mould, factor: float, action: Action) -> None:
         """Let a clone run on, or boot, and wait for its agent."""
         node = self.plan.node(action.target)
+        self.start(node, factor)
+
+    def start(self, node: PlannedNode, factor: float) -> None:
+        """Start one machine and wait until its agent answers, or what it has instead."""
         self.place.machines.start_domain(node.name, self.plan.seat)
-        self.place.machines.wait_agent(node.name, boot_deadline(node) * factor)
+        if has_agent(node):
+            self.place.machines.wait_agent(node.name, boot_deadline(node) * factor)
+        else:
+            wait_appliance(self.plan.folders, node, APPLIANCE_DEADLINE * factor)
 
     def personalise_machine(self, mould: Mould, factor: float, action: Action) -> None:
         """Give a clone its own keys, time and leases, and log in where neither Ansible nor a ready check will.
@@ -182,6 +191,8 @@ class Ascent:
         Here and not at the gate: on few processors, the logins of a whole lab at once hold each other up.
         """
         node = self.plan.node(action.target)
+        if not has_agent(node):
+            return
         mould.personalise(node, self.secrets[node.member], LOGIN_DEADLINE * factor)
         later = {other.target for other in self.plan.actions_of(ActionKind.CONFIGURE)}
         later |= {check.origin for check in self.wish.topology.checks if check.ready}
@@ -224,13 +235,17 @@ class Ascent:
         node = self.plan.node(action.target)
         factor = self.pace(self.plan.folders.disk(node.member)).factor
         with self.intent(action):
-            self.place.machines.start_domain(node.name, self.plan.seat)
-            self.place.machines.wait_agent(node.name, boot_deadline(node) * factor)
-            self.place.guests.wait_login(keys.login(self.plan.folders, node), LOGIN_DEADLINE * factor)
+            self.start(node, factor)
+            if has_agent(node):
+                self.place.guests.wait_login(keys.login(self.plan.folders, node), LOGIN_DEADLINE * factor)
 
     def configure(self) -> None:
         """Run the playbooks on the nodes that need it, all in one run; mark those that end well."""
-        actions = self.plan.actions_of(ActionKind.CONFIGURE)
+        wanted = self.plan.actions_of(ActionKind.CONFIGURE)
+        silent = {action.target for action in wanted if not has_agent(self.plan.node(action.target))}
+        ready = [action for action in wanted if action.target in silent - self.result.failures.keys()]
+        self.each(ready, "configure", self.configure_appliance)
+        actions = [action for action in wanted if action.target not in silent]
         targets = [action.target for action in actions if action.target not in self.result.failures]
         if not targets:
             return
@@ -253,6 +268,17 @@ class Ascent:
             )
             for target in targets:
                 self.settle(self.plan.node(target), report.nodes[target])
+
+    def configure_appliance(self, action: Action) -> None:
+        """Let a firewall read its configuration: a new one has done so, another one restarts with the new medium."""
+        node = self.plan.node(action.target)
+        with self.intent(action):
+            if action.reason is not Reason.NEW:
+                write_identity(self.place, self.plan.folders, node, self.secrets[node.member])
+                self.place.freezer.destroy_domain(node.name, self.plan.seat)
+                self.start(node, self.pace(self.plan.folders.disk(node.member)).factor)
+            if not self.plan.golden:
+                self.place.machines.mark_configured(node.name, self.plan.seat, node.tag.configured)
 
     def settle(self, node: PlannedNode, report: NodeReport) -> None:
         """Mark a configured node, or keep why it is not. A clone gets its mark at the gate."""
@@ -287,7 +313,7 @@ class Ascent:
         nodes = {node.member: node for node in self.plan.nodes if node.member not in self.result.failures}
         checks = [check for check in self.wish.topology.checks if check.ready and check.node in nodes]
         asked = {check.origin for check in checks}
-        heard = asked | self.answered
+        heard = asked | self.answered | {name for name, node in nodes.items() if not has_agent(node)}
         quiet = [Action(ActionKind.START_MACHINE, name, Reason.REQUESTED) for name in nodes if name not in heard]
         logins = {name: keys.login(self.plan.folders, node) for name, node in nodes.items()}
         with Crew(max_workers=1) as other:

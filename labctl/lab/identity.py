@@ -2,6 +2,7 @@
 
 from labctl.images.disc import write_disc
 from labctl.lab import keys
+from labctl.lab.appliance import appliance_identity, has_agent
 from labctl.lab.workplace import Workplace
 from labctl.plan.model import Folders, PlannedNode
 from labctl.render.identity import Keys, render_identity
@@ -17,6 +18,8 @@ def write_identity(place: Workplace, folders: Folders, node: PlannedNode, own: K
         facts = image.given.facts if image and image.given else {}
         files = node_files(node, own, keys.ensure_password(folders, node.member), str(facts.get("language", LOCALE)))
         write_disc(path, files, LABEL)
+    elif not has_agent(node):
+        keys.write_secret(path, appliance_identity(folders, node), lasting=lasting)
     else:
         keys.write_secret(path, render_identity(node, own).encode(), lasting=lasting)
     place.give_to_qemu(path)

@@ -60,7 +60,12 @@ def copy_inherited(source: Path, target: Path) -> None:
     a server's start costs as much as a login, and who holds one machine of a lab reaches no other lab's link.
     """
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for path in (*source.glob("ca.*"), *source.glob("*.password"), *source.glob(f"{MANAGEMENT}_*")):
+    for path in (
+        *source.glob("ca.*"),
+        *source.glob("*.password"),
+        *source.glob("*.appliance"),
+        *source.glob(f"{MANAGEMENT}_*"),
+    ):
         write_secret(target / path.name, path.read_bytes())
     for path in source.glob("issued-*"):
         write_secret(target / path.name, path.read_bytes())

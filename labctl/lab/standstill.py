@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from labctl.crew import Crew
+from labctl.lab.appliance import has_agent
 from labctl.lab.workplace import Workplace
 from labctl.plan.model import PlannedNode
 from labctl.render.windows.personalisation import FLUSH, POWERSHELL
@@ -14,6 +15,8 @@ SYNC_DEADLINE = 120.0
 
 def quiesce(place: Workplace, node: PlannedNode) -> None:
     """Write a node's dirty pages to its disk: a cold boot from that disk must find everything."""
+    if not has_agent(node):
+        return
     windows = node.system is System.WINDOWS
     words, script = (POWERSHELL, FLUSH) if windows else (("/bin/sync",), b"")
     place.freezer.guest_exec(node.name, node.tag.seat_name, words, script, deadline=SYNC_DEADLINE)

@@ -19,7 +19,7 @@ from labctl.topology.hardware import System
 FACTORY_PASSWORD = "opnsense"  # noqa: S105  the vendor's, documented; each lab's configuration replaces it
 # The DVD image speaks to the screen only (docs.opnsense.org, manual/install: "VGA-only mode").
 ISO_MAGIC, ISO_MAGIC_AT = b"CD001", 0x8001
-SCRIPTS = {System.OPNSENSE: "opnsense", System.PFSENSE: "pfsense"}
+SCRIPTS = {System.OPNSENSE: "opnsense"}
 
 
 @dataclass(frozen=True)

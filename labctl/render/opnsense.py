@@ -27,14 +27,16 @@ Parameters = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Credentials:
-    """What only labctl and this firewall know. Hashes are those of crypt(3); certificate and key are PEM texts."""
+    """What only labctl and this firewall know. Hashes are those of crypt(3); certificate and key are PEM texts.
+
+    A clone has those of its golden lab: they are in its memory, and no other lab reaches its link.
+    """
 
     password_hash: str
     api_key: str
     api_secret_hash: str
     certificate: str
     private_key: str
-    authorized_key: str
 
 
 @dataclass(frozen=True)
@@ -110,10 +112,9 @@ def add_system(root: Element, node: PlannedNode, own: Credentials) -> None:
     put(group, name="admins", description="System Administrators", scope="system", gid="1999", member="0")
     put(group, priv="page-all")
     user = SubElement(system, "user")
-    authorized = base64.b64encode(own.authorized_key.encode()).decode()
     put(
         user, name="root", descr="System Administrator", scope="system", groupname="admins", uid="0",
-        password=own.password_hash, authorizedkeys=authorized,
+        password=own.password_hash,
     )  # fmt: skip
     put(SubElement(SubElement(user, "apikeys"), "item"), key=own.api_key, secret=own.api_secret_hash)
     web = SubElement(system, "webgui")

@@ -16,7 +16,7 @@ from labctl.topology.load import load_topology
 from labctl.topology.tree import read_tree
 from tests.worlds import catalogue, plan
 
-OWN = Credentials("$2b$hash", "api-key", "$2b$secret", "CERTIFICATE\n", "PRIVATE KEY\n", "ssh-ed25519 AAAA labctl\n")
+OWN = Credentials("$2b$hash", "api-key", "$2b$secret", "CERTIFICATE\n", "PRIVATE KEY\n")
 TABLE = Path(opnsense.__file__).parent / "elements" / "opnsense.yml"
 
 ALL = """
