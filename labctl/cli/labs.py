@@ -43,7 +43,7 @@ YES = click.option("-y", "--yes", is_flag=True, help=_("Do not ask."))
 @click.option("--replace", is_flag=True, help=_("Accept that changed machines are made anew and lose their disks."))
 @click.option("--force", is_flag=True, help=_("Accept images of Windows whose evaluation is about to end."))
 @SESSION
-def up(
+def up(  # noqa: PLR0913, PLR0917  one for each option
     topology: str, student: str, roster: Path | None, as_json: bool, spare: int | None, failed: bool, replace: bool,
     force: bool, session: str,
 ) -> int:  # fmt: skip

@@ -35,10 +35,10 @@ def build_from_discs(request: Request, *, as_json: bool) -> Image:
     with open_hypervisor() as machines, open_workplace() as place:
         linux = find_linux(place.home)
         if linux is None:
-            text = _(
-                "whether this host accelerates machines is tested with an image of labctl's own, and there is none"
+            raise HostNotReady(
+                _("whether this host accelerates machines is tested with an image of labctl's own, and there is none"),
+                hint="sudo labctl image build debian-13",
             )
-            raise HostNotReady(text, hint="sudo labctl image build debian-13")
         pace = accelerators(place)(linux)
         factory = Factory(machines, ImageStore(place.home), pace, place.prefix, check=lambda: check_stop(stop, name))
         with (

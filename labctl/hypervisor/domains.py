@@ -113,9 +113,12 @@ def remove(connection: Connection, name: str, lab: str) -> None:
 
 def _undefine_flags(connection: Connection, domain: Domain) -> int:
     flags = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
-    if connection.getType() == "QEMU":  # the test driver knows no checkpoints
+    root, qemu = ElementTree.fromstring(domain.XMLDesc()), connection.getType() == "QEMU"
+    if qemu:  # the test driver knows no checkpoints
         flags |= libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
-    nvram = ElementTree.fromstring(domain.XMLDesc()).findtext("./os/nvram", default="")
+    nvram = root.findtext("./os/nvram", default="")
+    if not nvram and qemu and root.find("./os[@firmware='efi']") is not None:
+        flags |= libvirt.VIR_DOMAIN_UNDEFINE_NVRAM  # libvirt chose the file, in its own folder, and does not name it
     if nvram:
         # SEC-11: a domain may point at the firmware's shared template; only libvirt's own folder is emptied
         own = Path(nvram).parent.parts[-2:] == ("qemu", "nvram")

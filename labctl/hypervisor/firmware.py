@@ -9,7 +9,7 @@ from pathlib import Path
 from labctl.errors import HostNotReady
 from labctl.language import _
 
-# Where packages describe the firmware that they bring; libvirt chooses by the same files (QEMU's interop/firmware.json).
+# Where packages describe the firmware that they bring, as QEMU's interop/firmware.json says; libvirt chooses by them.
 FOLDER = Path("/usr/share/qemu/firmware")
 SECURE = frozenset({"secure-boot", "enrolled-keys"})
 OVMF, SWTPM, SWTPM_SETUP = "ovmf", "swtpm", "swtpm-tools"

@@ -1,4 +1,4 @@
-"""The emulated TPM of a machine to a file that is kept with its frozen disk, and back: libvirt keeps it by the machine's UUID."""
+"""The emulated TPM of a machine to a file that is kept with its frozen disk, and back; libvirt files it by UUID."""
 
 import os
 import shutil

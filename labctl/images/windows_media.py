@@ -1,4 +1,4 @@
-"""A disc image that a school gives to what can be installed from it: is it Windows, which editions, are the drivers there."""
+"""A disc image that a school gives to what can be installed from it: editions of Windows, and their drivers."""
 
 import struct
 import tempfile
@@ -63,7 +63,7 @@ def read_editions(path: Path) -> tuple[Edition, ...]:
 
 
 def describe_wim(disc: Disc, wim: str, path: Path) -> Element:
-    """Return the description inside a WIM of the disc. Only its head, table and description are copied, not its gigabytes."""
+    """Return the description inside a WIM of the disc; head, table and description are copied, not its gigabytes."""
     with disc.open(wim) as stream, tempfile.TemporaryDirectory() as folder:
         stub, description = Path(folder, "stub.wim"), Path(folder, "description.xml")
         with stub.open("wb") as file:

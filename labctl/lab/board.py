@@ -1,4 +1,4 @@
-"""What the board of a UEFI machine remembers beside its disk, the firmware's variables and the TPM: kept and given with it."""
+"""What the board of a UEFI machine remembers beside its disk, to what is kept and given with it: variables and TPM."""
 
 from collections.abc import Iterator
 from pathlib import Path

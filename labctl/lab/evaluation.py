@@ -1,4 +1,4 @@
-"""How long the evaluation of a Windows image still lasts, and the refusal to start a lab on one that is about to end."""
+"""How long the evaluation of a Windows image still lasts, to the refusal to begin a lab on one that ends soon."""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Asks the Windows machines of a lab what would spoil every clone of them: equal identifiers, restarts, licences that end."""
+"""Asks the Windows machines of a lab for what would spoil every clone: equal identifiers, restarts, ended licences."""
 
 import json
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Follows an installation by the serial port of its machine: answers the loader's question, waits for the machine's markers."""
+"""Follows an installation by the serial port of its machine: answers the loader's question, waits for its markers."""
 
 import select
 import time

@@ -31,7 +31,7 @@ class Accelerators:
 
 
 def find_linux(home: Path, disk: Path | None = None) -> Path | None:
-    """Return what the probe can boot: the disk itself unless it stands on media of a school, then an image of labctl's own.
+    """Return what the probe can boot: the disk itself, or an image of labctl's own where it stands on a school's media.
 
     The probe waits for what a Linux kernel writes to its serial port; a Windows says nothing there, under KVM either.
     """

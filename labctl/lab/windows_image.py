@@ -146,7 +146,7 @@ def prepare(factory: Factory, request: Request, edition: Edition, folder: Path) 
 
 @contextmanager
 def running(factory: Factory, machine: InstallMachine, installation: Installation) -> Iterator[Console]:
-    """Start the machine and give its serial port; the machine is gone with the block, what it said of a failure stays."""
+    """Start the machine and give its serial port; it is gone with the block, and what it said of a failure stays."""
     machines = factory.machines
     machines.remove_domain(machine.name, machine.name)  # a crash may have left it
     machines.define_domain(factory.render(machine, factory.pace.accelerator))
@@ -159,9 +159,8 @@ def running(factory: Factory, machine: InstallMachine, installation: Installatio
             raise
         except LabctlError as exc:
             kept = keep_traces(factory, machine, installation)
-            exc.message += "\n" + _("its last screen, its console and the logs of Setup are in {folder}").format(
-                folder=kept
-            )
+            text = _("its last screen, its console and the logs of Setup are in {folder}")
+            exc.message += "\n" + text.format(folder=kept)
             exc.hint = exc.hint or f"ls {kept}"
             raise
         finally:

@@ -74,12 +74,12 @@ def test_a_disc_for_another_processor_is_told(tmp_path: Path) -> None:
 
 def test_a_disc_that_is_not_windows_is_told(tmp_path: Path) -> None:
     disc = make_udf(tmp_path / "linux.iso", {"casper/vmlinuz": b"x", "efi/boot/bootx64.efi": b"MZ"})
-    with pytest.raises(InvalidFile, match="is not a Windows installation disc: it has no sources/install.wim"):
+    with pytest.raises(InvalidFile, match=r"is not a Windows installation disc: it has no sources/install\.wim"):
         read_editions(disc)
 
 
 def test_a_disc_without_uefi_is_told(tmp_path: Path) -> None:
-    disc = make_windows(tmp_path / "bios.iso", **{"efi/boot/bootx64.efi": None})
+    disc = make_windows(tmp_path / "bios.iso", more={"efi/boot/bootx64.efi": None})
     with pytest.raises(InvalidFile, match="does not boot by UEFI"):
         read_editions(disc)
 
@@ -100,21 +100,21 @@ def test_a_disc_that_was_cut_short_is_told(server: Path, tmp_path: Path, kept: f
     whole = server.read_bytes()
     cut = tmp_path / "cut.iso"
     cut.write_bytes(whole[: int(len(whole) * kept)])
-    with pytest.raises(InvalidFile, match="is not whole: it has .* the copy or download was cut short"):
+    with pytest.raises(InvalidFile, match=r"is not whole: it has .* the copy or download was cut short"):
         read_editions(cut)
 
 
 def test_a_wim_that_is_damaged_is_told(tmp_path: Path) -> None:
     for number, content in enumerate((b"MSWIM\0\0\0" + bytes(200), b"MSWIM\0\0\0" + b"\xff" * 300, b"not a wim", b"")):
-        disc = make_windows(tmp_path / f"{number}.iso", **{"sources/install.wim": content})
-        with pytest.raises(InvalidFile, match='"sources/install.wim" on .* is damaged'):
+        disc = make_windows(tmp_path / f"{number}.iso", more={"sources/install.wim": content})
+        with pytest.raises(InvalidFile, match=r'"sources/install\.wim" on .* is damaged'):
             read_editions(disc)
 
 
 def test_a_wim_that_lies_about_its_table_is_not_believed(server: Path, tmp_path: Path) -> None:
     wim = bytearray(server.with_suffix(".wim").read_bytes())
     wim[72 + 8 : 72 + 16] = (1 << 40).to_bytes(8, "little")
-    disc = make_windows(tmp_path / "lies.iso", **{"sources/install.wim": bytes(wim)})
+    disc = make_windows(tmp_path / "lies.iso", more={"sources/install.wim": bytes(wim)})
     with pytest.raises(InvalidFile, match="is not whole"):
         read_editions(disc)
 

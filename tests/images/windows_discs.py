@@ -2,14 +2,16 @@
 
 import io
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pycdlib import PyCdlib
 
+from labctl.images.disc import write_disc
 from labctl.render.windows.versions import AGENT, DRIVERS
 
+NOTHING: Mapping[str, bytes | None] = {}
 README = b'This disc contains a "UDF" file system.\r\n'
 
 
@@ -53,7 +55,7 @@ def make_wim(path: Path, images: Sequence[Made]) -> Path:
             "WINDOWS/ARCH": image.architecture,
         }  # fmt: skip
         properties = [f"--image-property={key}={value}" for key, value in said.items()]
-        command = ["wimlib-imagex", *verb, tree, path, image.name, *properties]
+        command: list[str | Path] = ["wimlib-imagex", *verb, tree, path, image.name, *properties]
         subprocess.run(command, check=True, capture_output=True)
     return path
 
@@ -75,8 +77,8 @@ def make_udf(path: Path, files: dict[str, bytes]) -> Path:
     return path
 
 
-def make_windows(path: Path, images: Sequence[Made] = SERVER_2022, **more: bytes | None) -> Path:
-    """Write a disc shaped as Windows' own. `more` replaces a file by its name without its folder, None leaves it out."""
+def make_windows(path: Path, images: Sequence[Made] = SERVER_2022, more: Mapping[str, bytes | None] = NOTHING) -> Path:
+    """Write a disc shaped as Windows' own. `more` replaces files by their paths; None leaves one out."""
     wim = make_wim(path.with_suffix(".wim"), images)
     files: dict[str, bytes | None] = {
         "bootmgr.efi": b"MZ", "efi/boot/bootx64.efi": b"MZ", "setup.exe": b"MZ",
@@ -87,8 +89,6 @@ def make_windows(path: Path, images: Sequence[Made] = SERVER_2022, **more: bytes
 
 def make_drivers(path: Path, folder: str = "2k22", *, agent: bool = True) -> Path:
     """Write a disc shaped as virtio-win's, with the drivers of one version of Windows: Joliet, as theirs is."""
-    from labctl.images.disc import write_disc
-
     files: dict[str, bytes | Path] = {
         f"{driver}/{folder}/amd64/{driver.lower()}.inf": f"; {driver}\r\n".encode() for driver in DRIVERS
     }

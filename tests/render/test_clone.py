@@ -125,7 +125,7 @@ def test_a_clone_of_a_clone_and_of_itself_is_the_same(alice: Plan) -> None:
         ("52:54:00:e8:e9:2d", "52:54:00:00:00:01", "network card 52:54:00:00:00:01"),
         ("ua-wan", "ua-lan", "network card 52:54:00:e8:e9:2d"),
         ("<source network='lctest-dmz-golden.dmz'/>", "", "on no network"),
-        ("<boot dev='hd'/>", "<nvram>/var/lib/libvirt/lctest-dmz-golden.fw.fd</nvram>", "left in its <nvram>"),
+        ("<boot dev='hd'/>", "<kernel>/var/lib/libvirt/lctest-dmz-golden.fw.fd</kernel>", "left in its <kernel>"),
         ("labctl:object", "labctl:other", "it has 0 of <metadata/"),
         ("</devices>", "<disk device='disk'><source file='/x'/></disk></devices>", "it has 2 of <devices/disk"),
     ],

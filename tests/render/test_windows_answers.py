@@ -1,4 +1,4 @@
-"""Answer files and scripts for Windows: known components, passes and settings only, no secret, PowerShell that parses."""
+"""Answer files and scripts for Windows: known settings in their passes, no secret, PowerShell that parses."""
 
 import base64
 import json
@@ -18,6 +18,7 @@ from labctl.plan.observed import Observed
 from labctl.render.identity import Keys
 from labctl.render.windows.answers import (
     BUILD_SCRIPTS,
+    SCRIPTS,
     Install,
     build_files,
     node_files,
@@ -32,8 +33,9 @@ TABLE = YAML(typ="safe").load(Path(__file__).with_name("unattend.yml"))
 SETTINGS: dict[str, dict[str, list[str]]] = TABLE["settings"]
 UNATTEND = "{urn:schemas-microsoft-com:unattend}"
 WCM = "{http://schemas.microsoft.com/WMIConfig/2002/State}"
+POWERSHELL = sorted(SCRIPTS.glob("*.ps1"))
 KEYS = Keys("HOST PRIVATE", "ssh-ed25519 host", "MANAGEMENT PRIVATE", "ssh-ed25519 login labctl@lab\n")
-PASSWORD = "Zebre-42-quai"  # noqa: S105
+PASSWORD = "Zebre-42-quai"
 KEY = "AAAAA-BBBBB-CCCCC-DDDDD-EEEEE"
 INSTALLS = [Install(version, f"{version.title} SERVERSTANDARD", "fr-FR") for version in WINDOWS.values()]
 
@@ -196,9 +198,13 @@ def errors(node: Node) -> Iterator[Node]:
         yield from errors(child)
 
 
-@pytest.mark.parametrize("name", scripts(".ps1"))
-def test_powershell_parses(name: str) -> None:
-    tree = Parser(Language(tree_sitter_powershell.language())).parse(read(name).removeprefix(b"\xef\xbb\xbf"))
+def test_every_script_of_an_installation_is_one_of_ours() -> None:
+    assert {path.name for path in POWERSHELL} > set(scripts(".ps1"))
+
+
+@pytest.mark.parametrize("path", POWERSHELL, ids=lambda path: path.name)
+def test_powershell_parses(path: Path) -> None:
+    tree = Parser(Language(tree_sitter_powershell.language())).parse(path.read_bytes())
     assert tree.root_node.child_count > 0
     assert [(error.start_point, error.text) for error in errors(tree.root_node)] == []
 

@@ -22,7 +22,7 @@ LABEL = "LABCTL"  # of the small discs
 KEYBOARD = "040c:0000040c"  # French (France), AZERTY
 TIME_ZONE = "Romance Standard Time"  # Paris
 LOCALE = "fr-FR"
-LETTERS = "DEFGH"  # Setup gives letters to discs in an order of its own; a path that is not there is passed over
+LETTERS = "DEFGH"  # Setup gives letters to discs in an order of its own; an absent path is passed over
 SCRIPTS = TEMPLATES / "windows"
 BUILD_SCRIPTS = ("setup.cmd", "watch.cmd", "run.cmd", "report.ps1", "specialize.ps1", "configure.ps1", "seal.ps1",
                  "identity.ps1")  # fmt: skip
@@ -32,7 +32,7 @@ OPENSSH = "openssh.msi"
 
 @dataclass(frozen=True)
 class Install:
-    """What one installation is given. `image` is the exact name of the edition's image on the media, `language` its own.
+    """What one installation is given. `image` is the edition's exact name on the media, `language` that of its words.
 
     `product_key` is empty for media that need none: for evaluation, and of volume licences. `openssh` says that the
     installer of OpenSSH is on the disc; without it the machine takes it from Windows, or from Microsoft.
@@ -64,7 +64,7 @@ def read_script(name: str) -> bytes:
 
 
 def render_autounattend(install: Install) -> str:
-    """Return the answer file of an installation: unattended, French, in audit mode until sysprep; no account, no password.
+    """Return the answer file of an installation: unattended, French, in audit mode until sysprep, without a password.
 
     In audit mode Windows logs on its own Administrator, whose name depends on the language, without a password.
     """
@@ -117,7 +117,7 @@ def describe(interface: PlannedInterface, node: PlannedNode) -> dict[str, object
 
 
 def render_node(node: PlannedNode, keys: Keys) -> bytes:
-    """Return what the identity script of the image reads: the names of the network cards, and the keys of labctl's way in."""
+    """Return what the identity script of the image reads: names of network cards, and the keys of labctl's way in."""
     return to_json({
         "name": node.member,
         "port": MANAGEMENT_PORT,

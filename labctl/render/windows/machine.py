@@ -1,4 +1,4 @@
-"""Renders the machine that one installation of Windows runs in: its disk, the three discs, firmware, screen and serial port.
+"""Renders the machine that one installation of Windows runs in: its disk, its discs, firmware and serial port.
 
 Format: https://libvirt.org/formatdomain.html
 """

@@ -38,6 +38,6 @@ def read_text(name: str) -> str:
 
 
 def one_block(script: str) -> bytes:
-    """Return a script for the standard input of PowerShell: read line by line, a block would end at its first empty line."""
+    """Return a script for the standard input of PowerShell, where a block would end at its first empty line."""
     body = "\n".join(line for line in script.splitlines() if line.strip())
     return f"& {{\n{body}\n}}\n\n".replace("\n", "\r\n").encode("ascii")

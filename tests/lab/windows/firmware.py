@@ -1,4 +1,4 @@
-"""Builds, signs and puts on a disc the UEFI application that stands in for Windows Setup; gcc and ld are all it takes."""
+"""Builds, signs and puts on a disc the UEFI application that stands in for Windows Setup; it takes gcc and ld."""
 
 import hashlib
 import io
@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from pycdlib import PyCdlib
 
 SOURCE = Path(__file__).with_name("setup.c")
-LAYOUT = "SECTIONS { . = 0x1000; .all : { *(.text.efi_main) *(.text*) *(.rodata*) *(.data*) *(.bss*) *(COMMON) } /DISCARD/ : { *(*) } }"
+KEPT = "*(.text.efi_main) *(.text*) *(.rodata*) *(.data*) *(.bss*) *(COMMON)"
+LAYOUT = f"SECTIONS {{ . = 0x1000; .all : {{ {KEPT} }} /DISCARD/ : {{ *(*) }} }}"
 HEADERS, ALIGNED = 0x200, 0x1000
 SNAKEOIL = Path("/usr/share/ovmf/PkKek-1-snakeoil")  # Debian's key for tests, in OVMF_VARS_4M.snakeoil.fd
 
@@ -20,8 +21,10 @@ SNAKEOIL = Path("/usr/share/ovmf/PkKek-1-snakeoil")  # Debian's key for tests, i
 def build_application(folder: Path) -> bytes:
     """Return the application as a PE file."""
     code = folder / "setup.o"
-    flags = ["-Os", "-ffreestanding", "-fpie", "-fno-stack-protector", "-mno-red-zone", "-fno-asynchronous-unwind-tables",
-             "-ffunction-sections", "-mno-sse", "-fcf-protection=none", "-fno-builtin", "-Wall", "-Wextra", "-Werror"]  # fmt: skip
+    flags = [
+        "-Os", "-ffreestanding", "-fpie", "-fno-stack-protector", "-mno-red-zone", "-fno-asynchronous-unwind-tables",
+        "-ffunction-sections", "-mno-sse", "-fcf-protection=none", "-fno-builtin", "-Wall", "-Wextra", "-Werror",
+    ]  # fmt: skip
     subprocess.run(["gcc", *flags, "-c", SOURCE, "-o", code], check=True)
     layout, flat = folder / "layout", folder / "setup.bin"
     layout.write_text(LAYOUT)
@@ -136,13 +139,8 @@ def make_bootable(path: Path, files: dict[str, bytes], folder: Path, *, signed: 
     iso = PyCdlib()
     iso.new(interchange_level=3, udf="2.60", vol_ident="STANDIN")
     iso.add_fp(io.BytesIO(fat), len(fat), "/EFISYS.BIN;1")
-    iso.add_eltorito(
-        "/EFISYS.BIN;1",
-        bootcatfile="/BOOT.CAT;1",
-        platform_id=0xEF,
-        media_name="noemul",
-        boot_load_size=len(fat) // 512,
-    )
+    place = {"platform_id": 0xEF, "media_name": "noemul", "boot_load_size": len(fat) // 512}
+    iso.add_eltorito("/EFISYS.BIN;1", bootcatfile="/BOOT.CAT;1", **place)
     for name in sorted({str(parent) for file in files for parent in Path(file).parents if str(parent) != "."}):
         iso.add_directory(udf_path=f"/{name}")
     for file, content in files.items():

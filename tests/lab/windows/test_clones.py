@@ -1,6 +1,8 @@
 """What is asked of a Windows before it is frozen, how long its image lasts, and what its board remembers."""
 
+import base64
 import json
+import re
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -19,6 +21,8 @@ from labctl.lab.hygiene import State, judge
 from labctl.lab.keys import draw_password, ensure_password
 from labctl.plan.model import Folders, PlannedNode
 from labctl.plan.observed import Observed
+from labctl.render.identity import Keys
+from labctl.render.windows.personalisation import FLUSH, hygiene_script, render_windows_personalisation
 from labctl.topology.hardware import Firmware, Hardware, System
 from tests.worlds import plan
 
@@ -34,8 +38,10 @@ def test_good_machines_are_frozen() -> None:
 @pytest.mark.parametrize(
     ("states", "problem"),
     [
-        ({"dc": GOOD, "files": GOOD}, "dc, files have the same security identifier S-1-5-21-1-2-3: "
-         "their image was not generalised"),
+        (
+            {"dc": GOOD, "files": GOOD},
+            "dc, files have the same security identifier S-1-5-21-1-2-3: their image was not generalised",
+        ),
         ({"dc": replace(GOOD, pending_reboot=True)}, "dc waits for a restart"),
         ({"dc": replace(GOOD, evaluation_days=3)}, "the evaluation of Windows on dc ends in 3 days"),
         ({"dc": replace(GOOD, licence=5)}, "Windows on dc is not activated, and its time of grace is over"),
@@ -122,18 +128,20 @@ def test_windows_takes_a_drawn_password() -> None:
 
 
 def test_values_of_a_clone_reach_powershell_as_data() -> None:
-    from labctl.render.identity import Keys
-    from labctl.render.windows.personalisation import render_windows_personalisation
-
     keys = Keys("", "", "", "ssh-ed25519 login labctl@lab\n")
     script = render_windows_personalisation(windows_node(), keys, "'; Remove-Item C:\\", 1_800_000_000.5)
     assert b"Remove-Item" not in script
     assert b"\r\n\r\n" not in script.rstrip()
-    import base64
-    import re
 
     found = re.search(rb"\$data = '([^']*)'", script)
     assert found
     told = json.loads(base64.b64decode(found[1]))
     assert told["password"] == "'; Remove-Item C:\\"
     assert told["now"] == 1_800_000_000_500
+
+
+@pytest.mark.parametrize("script", [hygiene_script(), FLUSH], ids=["hygiene", "flush"])
+def test_what_powershell_reads_from_its_input_is_ascii_and_ends_its_block(script: bytes) -> None:
+    assert script.isascii()
+    assert script.endswith(b"\r\n")
+    assert script.count(b"{") == script.count(b"}")

@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -71,6 +72,17 @@ class Port:
     def write(self, data: bytes) -> None:
         self.here.sendall(data)
 
+    def close(self) -> None:
+        self.here.close()
+        self.there.close()
+
+
+@pytest.fixture
+def port() -> Iterator[Port]:
+    made = Port()
+    yield made
+    made.close()
+
 
 def follow_machine(*said: bytes) -> tuple[Installation, list[Phase], bytes]:
     """Follow a machine that says these things and switches itself off; return what it was answered, too."""
@@ -103,9 +115,8 @@ def test_markers_are_read_across_reads_and_line_ends() -> None:
     assert entered == list(ORDER[1:])
 
 
-def test_a_phase_has_a_deadline_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_phase_has_a_deadline_that_names_it(monkeypatch: pytest.MonkeyPatch, port: Port) -> None:
     monkeypatch.setitem(DEADLINES, Phase.SETUP, 0.3)  # type: ignore[arg-type]
-    port = Port()
     port.there.sendall(mark("setup").encode() + b"\n" + b"noise " * 10)
     start = time.monotonic()
     with pytest.raises(DeadlineMissed, match='did not get through the phase "setup" within'):
@@ -113,9 +124,9 @@ def test_a_phase_has_a_deadline_that_names_it(monkeypatch: pytest.MonkeyPatch) -
     assert time.monotonic() - start < 30
 
 
-def test_a_person_stops_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_person_stops_the_wait(monkeypatch: pytest.MonkeyPatch, port: Port) -> None:
     monkeypatch.setattr(installing, "GLANCE", 0.05)
-    port, asked = Port(), threading.Event()
+    asked = threading.Event()
 
     def check() -> None:
         if asked.is_set():
