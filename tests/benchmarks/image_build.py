@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from labctl.images.mirror import find_keyring, find_sources, render_sources
-from labctl.images.recipe import find_recipe
+from labctl.images.recipe import DebianRecipe, find_recipe
 from labctl.images.store import ImageSpec, ImageStore
 from labctl.monitor import Silent
 from labctl.program import run
@@ -44,6 +44,7 @@ def time_store(store: ImageStore) -> float:
 def time_bare_tools(folder: Path) -> float:
     """Return the seconds of mmdebstrap and mke2fs as a person would type them."""
     recipe = find_recipe(RECIPE)
+    assert isinstance(recipe, DebianRecipe)
     folder.mkdir(parents=True)
     sources = folder / "debian.sources"
     sources.write_text(render_sources(find_sources(recipe.suite), find_keyring()), encoding="utf-8")
