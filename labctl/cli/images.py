@@ -67,7 +67,7 @@ def image() -> None:
     "--openssh", type=FILE, help=_("Windows: the installer of OpenSSH (MSI), for a host that is not on the Internet.")
 )
 @click.option("--json", "as_json", is_flag=True, help=_("Print JSON."))
-def build(  # noqa: PLR0913, PLR0917  one for each option
+def build(
     recipe: str, packages: Sequence[str], iso: Path | None, drivers: Path | None, edition: str, key_file: Path | None,
     openssh: Path | None, as_json: bool,
 ) -> int:  # fmt: skip
