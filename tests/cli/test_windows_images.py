@@ -28,7 +28,8 @@ def test_both_discs_are_needed(discs: tuple[Path | None, Path | None]) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["debian-13", "--iso", "w.iso"], ["debian-13", "--edition", "x"], ["windows-2022", "--package", "nginx"]]
+    "words",
+    [["debian-13", "--virtio-win", "v.iso"], ["debian-13", "--edition", "x"], ["windows-2022", "--package", "nginx"]],
 )
 def test_options_of_the_other_kind_are_refused(words: list[str]) -> None:
     with pytest.raises(click.UsageError):

@@ -139,8 +139,7 @@ def make_bootable(path: Path, files: dict[str, bytes], folder: Path, *, signed: 
     iso = PyCdlib()
     iso.new(interchange_level=3, udf="2.60", vol_ident="STANDIN")
     iso.add_fp(io.BytesIO(fat), len(fat), "/EFISYS.BIN;1")
-    place = {"platform_id": 0xEF, "media_name": "noemul", "boot_load_size": len(fat) // 512}
-    iso.add_eltorito("/EFISYS.BIN;1", bootcatfile="/BOOT.CAT;1", **place)
+    iso.add_eltorito("/EFISYS.BIN;1", "/BOOT.CAT;1", boot_load_size=len(fat) // 512, platform_id=0xEF)
     for name in sorted({str(parent) for file in files for parent in Path(file).parents if str(parent) != "."}):
         iso.add_directory(udf_path=f"/{name}")
     for file, content in files.items():

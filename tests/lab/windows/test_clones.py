@@ -4,7 +4,7 @@ import base64
 import json
 import re
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,6 @@ from labctl.errors import ExitCode, Refused
 from labctl.hypervisor.tpm import give_state, state_file
 from labctl.images.given import Given
 from labctl.images.store import Image
-from labctl.lab import evaluation
 from labctl.lab.board import clear_board, give_board, keep_board
 from labctl.lab.evaluation import check_evaluations, days_left
 from labctl.lab.frozen import Frozen
@@ -66,7 +65,7 @@ def test_the_days_of_an_evaluation_run_from_the_day_they_were_read() -> None:
 
 @pytest.mark.parametrize(("days", "words"), [(6, "in 6 days"), (1, "in 1 day:"), (0, "in 0 days")])
 def test_a_lab_is_not_begun_on_a_windows_that_is_about_to_end(days: int, words: str) -> None:
-    today = evaluation.datetime.now(evaluation.UTC).date().isoformat()
+    today = datetime.now(UTC).date().isoformat()
     with pytest.raises(Refused, match=words) as caught:
         check_evaluations([image(evaluation_days=days, measured=today)])
     assert caught.value.exit_code is ExitCode.REFUSED

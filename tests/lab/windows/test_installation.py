@@ -116,7 +116,7 @@ def test_markers_are_read_across_reads_and_line_ends() -> None:
 
 
 def test_a_phase_has_a_deadline_that_names_it(monkeypatch: pytest.MonkeyPatch, port: Port) -> None:
-    monkeypatch.setitem(DEADLINES, Phase.SETUP, 0.3)  # type: ignore[arg-type]
+    monkeypatch.setitem(DEADLINES, Phase.SETUP, 0.3)
     port.there.sendall(mark("setup").encode() + b"\n" + b"noise " * 10)
     start = time.monotonic()
     with pytest.raises(DeadlineMissed, match='did not get through the phase "setup" within'):
