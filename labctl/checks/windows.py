@@ -8,7 +8,7 @@ from typing import Any
 from labctl.checks.accounts import is_account, is_always_there
 from labctl.checks.kind import Asked, Kind
 from labctl.checks.lines import last_line
-from labctl.checks.model import Reply, Verdict
+from labctl.checks.model import Reply, Task, Verdict
 from labctl.language import _
 from labctl.powershell import quote
 from labctl.topology.windows_probes import (
@@ -189,7 +189,7 @@ def judge_dcdiag(_probe: Dcdiag, reply: Reply) -> Verdict:
 
 def ask_events(probe: EventLog) -> Asked:
     """The newest events of a log that match."""
-    task = {
+    task: Task = {
         "do": "events", "log": probe.log, "provider": probe.provider or "", "ids": [*probe.ids],
         "minutes": probe.minutes,
     }  # fmt: skip

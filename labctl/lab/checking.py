@@ -58,10 +58,8 @@ class SshProber:
     def run_on_node(self, node: str, questions: Sequence[Question]) -> Answer:
         """Run the program that asks on a node. Raises Unreachable or TimeoutError."""
         login = self.logins[node]
-        if login.windows:
-            command, program = RUN_SCRIPT, windows_program(questions)
-        else:
-            command, program = ("python3", "-I", "-S", "-"), agent_program(questions)
+        command: Sequence[str] = RUN_SCRIPT if login.windows else ("python3", "-I", "-S", "-")
+        program = windows_program(questions) if login.windows else agent_program(questions)
         return self.guests.run(login, command, stdin=program, deadline=ROUND_DEADLINE)
 
     def run_on_host(self, program: bytes) -> Answer:

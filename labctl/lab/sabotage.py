@@ -203,11 +203,10 @@ class Sabotage:
     def run(self, fault: Fault, script: str) -> Answer:
         """Run a script of a fault on its node. Raises LabctlError where the node cannot be reached or does not end."""
         login = self.prober.logins[fault.node]
-        command, text = (RUN_SCRIPT, script.encode())
-        if login.windows:
-            command, text = powershell.RUN_SCRIPT, powershell.payload(script)
+        command: Sequence[str] = powershell.RUN_SCRIPT if login.windows else RUN_SCRIPT
+        stdin = powershell.payload(script) if login.windows else script.encode()
         try:
-            return self.prober.guests.run(login, command, stdin=text, deadline=SCRIPT_DEADLINE)
+            return self.prober.guests.run(login, command, stdin=stdin, deadline=SCRIPT_DEADLINE)
         except (Unreachable, TimeoutError) as exc:
             text = _("{node}: the script of the fault could not be run: {error}")
             hint = f"labctl status {self.lab}"

@@ -58,7 +58,7 @@ GONE = Reply(1, err="no such thing")
 
 ZOE = '{"groups": ["stage"], "shell": "", "home": ""}'
 
-CASES = [
+CASES: list[tuple[dict[str, Any], Reply, Result]] = [
     (NTFS, Reply(0, folder(rule(COMPTA, MODIFY), rule(DIRECTION, READ))), PASSED),
     (NTFS, Reply(0, folder(rule(COMPTA, MODIFY), rule(DIRECTION, MODIFY))), FAILED),
     (NTFS, Reply(0, folder(rule(COMPTA, MODIFY), rule(DIRECTION, READ), rule(USERS, READ))), FAILED),
