@@ -94,8 +94,10 @@ def check_safety(path: Path, found: format_inspector.FileInspector) -> None:
     except (format_inspector.ImageFormatError, ValueError, KeyError, IndexError, struct.error) as exc:
         raise invalid(path, _("its header is broken")) from exc
     # What the inspector accepts and QEMU follows: a parent, or extents in files beside a bare description.
-    if found.NAME == "vmdk" and ("parentfilenamehint" in (found.desc_text or "") or not found.has_region("header")):
-        raise leads_elsewhere(path)
+    if isinstance(found, format_inspector.VMDKInspector):
+        text = found.desc_text or ""
+        if "parentfilenamehint" in text or not found.has_region("header"):
+            raise leads_elsewhere(path)
 
 
 def check_raw(path: Path, start: bytes) -> None:
