@@ -133,7 +133,7 @@ def test_the_page_in_english(labctl: Installation) -> None:
     assert re.search(r"^ *✔ B2\.2\.1 +Installer et configurer des éléments ", page, re.MULTILINE)
     assert re.search(r"^ *○ B2\.1\.3 .* gap ", page, re.MULTILINE)
     assert "Official indicators: B2.1, B2.3 not found · B2.2 found in one copy only, not whole" in page
-    assert re.fullmatch(r"Sub-competencies covered by .*: \d+ of 17 in B2, \d+ of 21 in B3", page.splitlines()[-1])
+    assert re.search(r"Sub-competencies covered by .*: \d+ of 17 in B2, \d+ of 21 in B3$", " ".join(page.split()))
 
 
 def test_the_page_in_french(labctl: Installation) -> None:
