@@ -11,6 +11,8 @@ from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
+from labctl.errors import LabctlError
+from labctl.language import _
 from labctl.plan.model import PlannedInterface, PlannedNode
 from labctl.plan.names import link_local
 from labctl.topology.hardware import CardModel
@@ -21,6 +23,7 @@ DRIVERS = {
     CardModel.VMXNET3: "vmx",
 }  # fmt: skip
 SELF = "(self)"  # the firewall itself, on whatever address
+RECORDS = frozenset({"A", "AAAA"})  # what Unbound's host overrides hold
 DHCP_OPTIONS = {"router": "3", "dns-server": "6", "domain-name": "15"}  # RFC 2132
 Parameters = Mapping[str, Any]
 
@@ -56,7 +59,14 @@ class Port:
 
 
 def render_config(node: PlannedNode, own: Credentials) -> str:
-    """Return config.xml of a firewall. Its services are those that the recipe says it can have."""
+    """Return config.xml of a firewall. Its services are those that the recipe says it can have.
+
+    Raises LabctlError where a service asks for what labctl cannot write for it.
+    """
+    if foreign := [*find_foreign(node.services)]:
+        text = _("{node}: labctl cannot configure this on OPNsense: {names}")
+        hint = _("leave it out, or give the service to a Debian machine")
+        raise LabctlError(text.format(node=node.member, names=", ".join(foreign)), hint=hint)
     root = Element("opnsense")
     ports = name_ports(node)
     firewall: Parameters = node.services.get("router_firewall", {})
@@ -74,6 +84,18 @@ def render_config(node: PlannedNode, own: Credentials) -> str:
         add_dhcp(root, ports, node.services["dhcp"])
     ElementTree.indent(root)
     return '<?xml version="1.0"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def find_foreign(services: Mapping[str, Parameters]) -> Iterator[str]:
+    """Yield what the services ask for and config.xml is not given: nothing is left out without a word."""
+    dns, dhcp = services.get("dns", {}), services.get("dhcp", {})
+    for zone in dns.get("zones", ()):
+        for record in zone["records"]:
+            if record.get("type", "A") not in RECORDS:
+                yield f"{record['name']}.{zone['name']} {record['type']}"
+    yield from (name for name in ("forwarders", "recursion") if dns.get(name))
+    if any(subnet.get("reservations") for subnet in dhcp.get("subnets", ())):
+        yield "reservations"
 
 
 def name_ports(node: PlannedNode) -> tuple[Port, ...]:
@@ -282,11 +304,10 @@ def add_dns(root: Element, ports: Sequence[Port], dns: Parameters) -> None:
     hosts = SubElement(unbound, "hosts")
     for zone in dns["zones"]:
         for record in zone["records"]:
-            if record.get("type", "A") in {"A", "AAAA"}:
-                put(
-                    SubElement(hosts, "host"), enabled="1", hostname="" if record["name"] == "@" else record["name"],
-                    domain=zone["name"], rr=record.get("type", "A"), server=record["value"],
-                )  # fmt: skip
+            put(
+                SubElement(hosts, "host"), enabled="1", hostname="" if record["name"] == "@" else record["name"],
+                domain=zone["name"], rr=record.get("type", "A"), server=record["value"],
+            )  # fmt: skip
 
 
 def add_dhcp(root: Element, ports: Sequence[Port], dhcp: Parameters) -> None:

@@ -1,11 +1,13 @@
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pycdlib
 import pytest
 
+from labctl.errors import LabctlError
 from labctl.plan.model import PlannedNode
 from labctl.plan.observed import Observed
 from labctl.render import opnsense
@@ -55,7 +57,7 @@ nodes:
           - {description: Site, port: 8443, to: 192.168.50.80, to_port: 443}
       dns:
         zones:
-          - {name: cimes.example, records: [{name: www, value: 192.168.50.80}, {name: "@", type: MX, value: 10 www}]}
+          - {name: cimes.example, records: [{name: www, value: 192.168.50.80}]}
         allow_query: [lan]
       dhcp:
         subnets:
@@ -165,6 +167,16 @@ def test_offloads_are_off_and_no_secret_stands_in_clear(config: ElementTree.Elem
 
 def test_words_of_the_author_cannot_leave_their_element(config: ElementTree.Element) -> None:
     assert "Noms <&>" in [rule.findtext("descr") for rule in config.iterfind("filter/rule")]
+
+
+def test_what_cannot_be_written_is_refused_by_name(node: PlannedNode) -> None:
+    dns, dhcp = node.services["dns"], node.services["dhcp"]
+    zone = {"name": "cimes.example", "records": [{"name": "@", "type": "MX", "value": "10 www"}]}
+    subnet = {"interface": "lan", "reservations": [{"node": "gw"}]}
+    asked = {"dns": {**dns, "zones": [zone], "forwarders": ["9.9.9.9"]}, "dhcp": {**dhcp, "subnets": [subnet]}}
+    with pytest.raises(LabctlError) as caught:
+        render_config(replace(node, services=asked), OWN)
+    assert "@.cimes.example MX, forwarders, reservations" in caught.value.message
 
 
 def test_the_same_plan_gives_the_same_text(node: PlannedNode) -> None:

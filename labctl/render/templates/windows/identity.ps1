@@ -38,6 +38,11 @@ if (-not (Get-NetFirewallRule -Name labctl -ErrorAction SilentlyContinue)) {
     New-NetFirewallRule -Name labctl -DisplayName 'labctl' -Direction Inbound -Action Allow -Protocol TCP `
         -LocalPort $node.port -InterfaceAlias $node.management -RemoteAddress 'fe80::/10' -Profile Any | Out-Null
 }
+# labctl logs in by one name; the account with this number is called otherwise in each language. A domain's keeps its own.
+if ((Get-CimInstance -ClassName Win32_ComputerSystem).DomainRole -lt 4) {
+    Get-LocalUser | Where-Object { $_.SID -like '*-500' -and $_.Name -ne 'Administrator' } |
+        Rename-LocalUser -NewName Administrator
+}
 Start-Service -Name sshd
 # labctl waits for the agent and takes it for "SSH answers".
 Start-Service -Name QEMU-GA
