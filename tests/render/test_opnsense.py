@@ -1,11 +1,12 @@
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pycdlib
 import pytest
+from pydantic import JsonValue
 
 from labctl.errors import LabctlError
 from labctl.plan.model import PlannedNode
@@ -171,9 +172,12 @@ def test_words_of_the_author_cannot_leave_their_element(config: ElementTree.Elem
 
 def test_what_cannot_be_written_is_refused_by_name(node: PlannedNode) -> None:
     dns, dhcp = node.services["dns"], node.services["dhcp"]
-    zone = {"name": "cimes.example", "records": [{"name": "@", "type": "MX", "value": "10 www"}]}
-    subnet = {"interface": "lan", "reservations": [{"node": "gw"}]}
-    asked = {"dns": {**dns, "zones": [zone], "forwarders": ["9.9.9.9"]}, "dhcp": {**dhcp, "subnets": [subnet]}}
+    zone: JsonValue = {"name": "cimes.example", "records": [{"name": "@", "type": "MX", "value": "10 www"}]}
+    subnet: JsonValue = {"interface": "lan", "reservations": [{"node": "gw"}]}
+    asked: Mapping[str, Mapping[str, JsonValue]] = {
+        "dns": {**dns, "zones": [zone], "forwarders": ["9.9.9.9"]},
+        "dhcp": {**dhcp, "subnets": [subnet]},
+    }
     with pytest.raises(LabctlError) as caught:
         render_config(replace(node, services=asked), OWN)
     assert "@.cimes.example MX, forwarders, reservations" in caught.value.message
