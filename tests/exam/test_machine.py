@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -196,4 +196,6 @@ class Exam(RuleBasedStateMachine):
 
 
 TestExam = Exam.TestCase
-TestExam.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+TestExam.settings = settings(
+    max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
