@@ -91,7 +91,8 @@ def keep_copy(conduct: Conduct, number: str) -> Result:
         try:
             if one.running:
                 stop_machines(conduct, one)
-            else:  # somebody may have let them run since
+            else:  # somebody may have let them run since; who was paused may have consoles still
+                conduct.consoles.cut(one.lab)
                 conduct.labs.suspend(one.lab)
             copied = conduct.labs.copy(one.lab, f"{number}/{name}")
             failure = conduct.labs.resume([one.lab]).failures.get(one.lab) if left == "running" else None
