@@ -24,6 +24,7 @@ from labctl.cli.stopping import stop_politely
 from labctl.cli.workplace import accelerators, open_hypervisor
 from labctl.errors import ExitCode, LabctlError, Refused
 from labctl.exam.candidates import load_candidates
+from labctl.exam.conduct import Conduct
 from labctl.exam.load import find_exam, read_paper
 from labctl.exam.model import Phase
 from labctl.exam.papers import Source, describe, write_papers
@@ -33,6 +34,7 @@ from labctl.exam.session import Session, create_session, find_session
 from labctl.exam.standing import Stage
 from labctl.exam.start import start
 from labctl.exam.workshop import HostWorkshop
+from labctl.hypervisor.allow_list import require_program
 from labctl.lab.site import home_folder
 from labctl.lab.wish import Stop
 from labctl.lab.workplace import Workplace, shipped_catalogue
@@ -74,6 +76,8 @@ def prepare_session(
     if minute != FULL_MINUTE and not rehearsal:
         raise click.UsageError(_("--minute needs --rehearsal: an exam has minutes of 60 seconds"))
     source = read_source(exam, roll)
+    if source.paper.exam.internet:
+        require_program()
     home = home_folder(os.environ)
     stop = Stop()
     with open_hypervisor() as machines, stop_politely(stop):
@@ -89,12 +93,19 @@ def prepare_session(
             conduct = make_conduct(place, machines, session, display)
             results = prepare(Preparation(conduct, shop, make_proofs(place, session, display)), split(numbers))
     code = print_results(results, as_json=as_json, done=_("ready, paused"))
-    if source.paper.exam.internet:
-        text = _("the exam allows names of the Internet, which labctl cannot tell apart: the links stay pulled")
-        click.secho(_("Warning: {change}").format(change=text), err=True, fg="yellow")
+    warn_unknown(conduct)
     if not as_json and code is ExitCode.DONE:
         click.echo(_("Try: {hint}").format(hint=f"labctl exam seal {session.name}"), err=True)
     return code
+
+
+def warn_unknown(conduct: Conduct) -> None:
+    """Say which names that the exam allows nobody knows now: candidates cannot reach these."""
+    unknown = [name for name, addresses in conduct.labs.pins().items() if not addresses]
+    if unknown:
+        text = _("the host finds no address of {names}: candidates cannot reach what has none when they start")
+        change = text.format(names=", ".join(unknown))
+        click.secho(_("Warning: {change}").format(change=change), err=True, fg="yellow")
 
 
 def read_source(name: str, roll: Path) -> Source:
@@ -186,6 +197,8 @@ def start_phase(session: str, numbers: Sequence[str], phase: str, no_supervisor:
     with open_conduct(session, as_json=as_json) as conduct:
         results, burst = start(conduct, split(numbers), Phase(phase))
         probe_started(conduct, results if burst and Phase(phase) is Phase.PRACTICAL else {})
+    if burst:
+        warn_unknown(conduct)
     done = _("{phase}: begun").format(phase=phase_name(Phase(phase)))
     code = print_results(results, as_json=as_json, done=done)
     if burst and not as_json:

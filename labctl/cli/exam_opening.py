@@ -15,6 +15,7 @@ from labctl.cli.progress import choose_display
 from labctl.cli.typed import printable
 from labctl.cli.workplace import accelerators, open_hypervisor
 from labctl.errors import ExitCode, LabctlError
+from labctl.exam.allowed import allowed_names
 from labctl.exam.conduct import Became, Conduct, Results
 from labctl.exam.machines import HostConsoles, HostLabs
 from labctl.exam.session import Session, find_session, list_sessions
@@ -79,7 +80,7 @@ def open_room(name: str, *, as_json: bool = False) -> Iterator[tuple[Conduct, Ho
     session = open_session(name)
     with open_hypervisor() as machines, choose_display(name, as_json=as_json) as display:
         place = Workplace.open(machines, os.environ)
-        labs = HostLabs(place, machines, session.folder, accelerators(place), display)
+        labs = make_labs(place, machines, session, display)
         yield Conduct(session, labs, HostConsoles(place.home)), labs
 
 
@@ -93,8 +94,13 @@ def open_conduct(name: str, title: str = "", *, as_json: bool = False) -> Iterat
 
 def make_conduct(place: Workplace, machines: Hypervisor, session: Session, monitor: Monitor) -> Conduct:
     """Join a session with the labs of this host."""
-    labs = HostLabs(place, machines, session.folder, accelerators(place), monitor)
-    return Conduct(session, labs, HostConsoles(place.home))
+    return Conduct(session, make_labs(place, machines, session, monitor), HostConsoles(place.home))
+
+
+def make_labs(place: Workplace, machines: Hypervisor, session: Session, monitor: Monitor) -> HostLabs:
+    """Return the labs of a session, held to the names that its exam allows."""
+    allowed = allowed_names(session)
+    return HostLabs(place, machines, session.folder, accelerators(place), monitor, allowed=allowed)
 
 
 def watched_files(place: Workplace, session: Session) -> dict[str, Path]:

@@ -28,6 +28,7 @@ PACKAGES = {
     "libvirtd": "libvirt-daemon-system",
     "virtlogd": "libvirt-daemon-system",
     "dnsmasq": "dnsmasq-base",
+    "nft": "nftables",
     "qemu-system-x86_64": "qemu-system-x86",
     "qemu-img": "qemu-utils",
     "mmdebstrap": "mmdebstrap",

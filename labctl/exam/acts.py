@@ -9,6 +9,7 @@ from labctl.exam.conduct import Became, Conduct, Result, Results, begin, select
 from labctl.exam.model import Phase
 from labctl.exam.rules import refuse_stage
 from labctl.exam.standing import CandidateStanding, Frozen
+from labctl.exam.start import pull_again
 from labctl.language import _
 
 LONGEST = timedelta(hours=8)
@@ -42,6 +43,7 @@ def resume(conduct: Conduct, numbers: Sequence[str], reason: str) -> Results:
     """Let the machines of paused candidates run on, all together, then their clocks."""
     said = refuse_no_reason(reason)
     with begin(conduct, Act.RESUME, numbers, lambda _one: {"reason": said}) as run:
+        run.each(lambda one: pull_again(conduct, one) if one.works else None)
         working = {one.lab: one.number for one in run.meant if one.works}
         burst = conduct.labs.resume(list(working)) if working else None
         for one in run.meant:

@@ -72,7 +72,13 @@ class Labs(Protocol):
     """The labs of candidates, by name. Every act may be repeated; all raise LabctlError where libvirt says no."""
 
     def set_links(self, lab: str, *, up: bool) -> tuple[str, ...]:
-        """Pull the links that the exam forbids, management and Internet, or plug them in again; return which."""
+        """Pull the links that the exam forbids, management and Internet, or plug management in; return which.
+
+        Where the exam allows names, a link to the Internet may stay plugged in: it leads to these names alone.
+        """
+
+    def pins(self) -> Mapping[str, Sequence[str]]:
+        """Return the addresses of the names of the Internet that the exam allows, none for one that is not known."""
 
     def resume(self, labs: Sequence[str]) -> Burst:
         """Let all machines of all labs run on, in one burst; one that fails holds back no other."""

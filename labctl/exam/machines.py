@@ -17,6 +17,7 @@ from labctl.classroom.anew import reset_wish
 from labctl.classroom.labs import bring_up_labs
 from labctl.crew import Crew
 from labctl.errors import LabctlError, Refused
+from labctl.exam.allowed import AllowedNames
 from labctl.exam.doors import Built, Burst, Copied
 from labctl.exam.workshop import as_built
 from labctl.hypervisor.saved_state import is_complete
@@ -57,6 +58,7 @@ class HostLabs:
     monitor: Monitor
     copy_file: Callable[[Path, Path], None] = copy_disk
     room: Callable[[Path], int] = free_bytes
+    allowed: AllowedNames = field(default_factory=AllowedNames)
     layouts: dict[str, Plan] = field(default_factory=dict)
 
     def layout(self, lab: str) -> Plan:
@@ -66,16 +68,47 @@ class HostLabs:
         return self.layouts[lab]
 
     def set_links(self, lab: str, *, up: bool) -> tuple[str, ...]:
-        """Pull the management link of each machine, and its links to the Internet, or plug them in again."""
+        """Pull the management link of each machine, and keep it from the Internet; or plug management in again.
+
+        The links to the Internet are pulled too, but for a network that the host holds to the allowed names. They stay
+        as they are when management is plugged in: labctl needs no Internet, and the other machines may be at work.
+        """
         layout = self.layout(lab)
-        cards = [(node, card) for node in layout.nodes for card in self.forbidden(layout, node)]
-        with Crew(max_workers=max(1, len(cards))) as crew:
-            for done in [crew.submit(self.set_link, node, card, up) for node, card in cards]:
+        limited = frozenset[str]() if up else self.limit(layout)
+        wanted = [
+            (node, card, up or card.network in limited)
+            for node in layout.nodes
+            for card in ([node.management] if up else self.forbidden(layout, node))
+        ]
+        with Crew(max_workers=max(1, len(wanted))) as crew:
+            for done in [crew.submit(self.set_link, *one) for one in wanted]:
                 done.result()
-        return tuple(f"{node.member}/{card.name}" for node, card in cards)
+        return tuple(f"{node.member}/{card.name}" for node, card, has_link in wanted if has_link == up)
+
+    def limit(self, layout: Plan) -> frozenset[str]:
+        """Hold a lab's networks to the names that the exam allows, and return those whose links may stay plugged in.
+
+        Without names nothing passes: a machine that is made anew comes with its links. A host that cannot hold a
+        network to names has its links pulled: the exam goes on without the Internet, and says so.
+        """
+        held = []
+        for network in layout.networks:
+            if network.kind is not NetworkKind.INTERNET:
+                continue
+            try:
+                self.links.limit_network(network.name, network.tag.seat_name, self.allowed.pins())
+                held.append(network.member)
+            except LabctlError as exc:
+                if self.allowed.names:
+                    self.monitor.tell(Event(f"{layout.lab}/{network.member}", "internet", Progress.FAILED, exc.message))
+        return frozenset(held if self.allowed.names else ())
+
+    def pins(self) -> Mapping[str, Sequence[str]]:
+        """Return the addresses of the names that the exam allows."""
+        return self.allowed.pins() if self.allowed.names else {}
 
     def forbidden(self, layout: Plan, node: PlannedNode) -> list[PlannedInterface]:
-        """Return the cards of a machine that have no link during the work."""
+        """Return the cards of a machine that have no link during the work, or none that leads anywhere."""
         kinds = {network.member: network.kind for network in layout.networks}
         outside = [one for one in node.interfaces if kinds.get(one.network) is NetworkKind.INTERNET]
         return [node.management, *outside]

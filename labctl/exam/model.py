@@ -140,7 +140,8 @@ class Exam(Model):
         default=(),
         max_length=50,
         description=N_(
-            "names that the work may need; labctl has no filter by name yet, and cuts the Internet all the same"
+            "names that machines may reach during the work, at the addresses that the host finds for them; all "
+            "others are neither asked nor reached"
         ),
     )
     reset: Reset = Field(default_factory=Reset, description=N_("what candidates may reset"))

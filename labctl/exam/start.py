@@ -44,8 +44,14 @@ def start_machines(conduct: Conduct, run: Run) -> Burst:
         log.add(
             Act.START, Step.NOTED, "", first=utc_text(burst.first), last=utc_text(burst.last), machines=burst.machines,
             spread=round(burst.spread, 3), links={number: list(names) for number, names in pulled.items()},
+            names={name: list(addresses) for name, addresses in conduct.labs.pins().items()},
         )  # fmt: skip
     return burst
+
+
+def pull_again(conduct: Conduct, one: CandidateStanding) -> None:
+    """Pull what the exam forbids: a host that was restarted holds no network to names, and a new machine has links."""
+    conduct.labs.set_links(one.lab, up=False)
 
 
 def refuse_off(conduct: Conduct, run: Run) -> None:
@@ -61,6 +67,7 @@ def refuse_off(conduct: Conduct, run: Run) -> None:
 
 def show_machines(conduct: Conduct, run: Run) -> Burst | None:
     """Let frozen machines run again, so that the work can be shown; those of whom nothing is frozen have none."""
+    run.each(lambda one: pull_again(conduct, one) if one.frozen is Frozen.YES else None)
     frozen = [one for one in run.meant if one.frozen is Frozen.YES]
     if not frozen:
         return None

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from labctl.errors import DeadlineMissed
-from labctl.hypervisor import agent, domains, freezing, links, networks, waiting
+from labctl.hypervisor import agent, allow_list, domains, freezing, links, networks, waiting
 from labctl.hypervisor.binding import Connection
 from labctl.hypervisor.capabilities import read_qemu_owner
 from labctl.hypervisor.console import Console, open_console
@@ -181,6 +181,11 @@ class Hypervisor:
         """Pull the network cable of one card of a machine of the lab, or plug it in; running or not."""
         failing = _('the network link of "{name}" cannot be changed').format(name=name)
         self._pool.use(lambda connection: links.set_link(connection, name, lab, mac, up=up), failing)
+
+    def limit_network(self, name: str, lab: str, pinned: allow_list.Pinned) -> None:
+        """Let a network of the lab reach these names at their addresses, and nothing else outside."""
+        failing = _('the network "{name}" cannot be limited to names').format(name=name)
+        self._pool.use(lambda connection: allow_list.limit(connection, name, lab, pinned), failing)
 
     def remove_domain(self, name: str, lab: str) -> None:
         """Cut the power and undefine a machine of the lab with its saved state and snapshot records; disks stay."""

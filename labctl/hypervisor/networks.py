@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import libvirt
 
 from labctl.errors import Refused
+from labctl.hypervisor.allow_list import forget_rules
 from labctl.hypervisor.binding import Connection, Network
 from labctl.hypervisor.host_network import read_links
 from labctl.hypervisor.ownership import (
@@ -74,6 +75,7 @@ def remove(connection: Connection, name: str, lab: str) -> None:
     if network is None:
         return
     check_network_owner(network, lab)
+    bridge = network.bridgeName() if leads_outside(network) else ""
     if network.isActive():
         try:
             network.destroy()
@@ -82,3 +84,10 @@ def remove(connection: Connection, name: str, lab: str) -> None:
                 raise
     if find_network(connection, name) is not None:
         network.undefine()
+    if bridge:
+        forget_rules(bridge)
+
+
+def leads_outside(network: Network) -> bool:
+    """Return whether the host forwards what a network sends."""
+    return ElementTree.fromstring(network.XMLDesc()).find("forward") is not None

@@ -49,9 +49,10 @@ class Freezer(Protocol):
 
 
 class Links(Protocol):
-    """The same hypervisor, for exams: network cables pulled and plugged in."""
+    """The same hypervisor, for exams: network cables pulled and plugged in, networks limited to names."""
 
     def set_link(self, name: str, lab: str, mac: str, *, up: bool) -> None: ...
+    def limit_network(self, name: str, lab: str, pinned: Mapping[str, Sequence[str]]) -> None: ...
 
 
 class Images(Protocol):

@@ -4,11 +4,12 @@ A job of a candidate looks at the log again when it runs: what was allowed when 
 the lab's lock, for which a freeze waits; if the clock was stopped meanwhile, the machines stand still afterwards too.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from labctl.errors import HostNotReady, LabctlError, Refused
+from labctl.exam.allowed import allowed_names
 from labctl.exam.conduct import Became, Conduct
 from labctl.exam.machines import HostConsoles, HostLabs
 from labctl.exam.resetting import reset
@@ -35,6 +36,10 @@ class NoLinks:
         """Raise HostNotReady."""
         raise HostNotReady(_("this service cannot pull the cables of machines: it holds no exams"))
 
+    def limit_network(self, name: str, lab: str, pinned: Mapping[str, Sequence[str]]) -> None:  # noqa: ARG002  the Protocol's
+        """Raise HostNotReady."""
+        self.set_link(name, lab, "", up=False)
+
 
 @dataclass(frozen=True)
 class ExamRoom:
@@ -51,7 +56,7 @@ class ExamRoom:
 
     def labs(self, session: Session) -> HostLabs:
         """Return the labs of a session."""
-        return HostLabs(self.place, self.links, session.folder, self.pace, Silent())
+        return HostLabs(self.place, self.links, session.folder, self.pace, Silent(), allowed=allowed_names(session))
 
     def acts(self) -> Mapping[str, Callable[[Job, Teller], None]]:
         """Return what does the jobs of candidates."""

@@ -56,6 +56,9 @@ class FakeLabs:
         self.fault.count()
         return ("client/management", "server/management")
 
+    def pins(self) -> Mapping[str, Sequence[str]]:
+        return {}
+
     def resume(self, labs: Sequence[str]) -> Burst:
         self.fault.count()
         first = self.world.clock.hour

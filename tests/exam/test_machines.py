@@ -1,11 +1,14 @@
 """The labs of candidates on a workplace of stand-ins: links, bursts, and copies that a crash cuts short anywhere."""
 
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
-from labctl.errors import LabctlError, Refused
+from labctl.errors import HostNotReady, LabctlError, Refused
+from labctl.exam.allowed import AllowedNames, resolve
 from labctl.exam.machines import HostConsoles, HostLabs
 from labctl.images.copying import copy_disk
 from labctl.lab.barring import is_barred
@@ -15,18 +18,28 @@ from labctl.lab.wish import Pace
 from labctl.lab.workplace import Workplace
 from labctl.monitor import Silent
 from labctl.plan.observed import DomainState
-from tests.lab.doubles import Crash, Fault, make_place
+from tests.exam.test_supervise import Heard
+from tests.lab.doubles import Crash, Fault, World, make_place
 from tests.lab.test_checkpoint import LAB, NODES, begin, disks, memories, states, step, work
+from tests.lab.test_golden import SMALL, bring
 
 RUNNING, PAUSED, STOPPED = DomainState.RUNNING, DomainState.PAUSED, DomainState.STOPPED
 
 
 @dataclass
 class Cables:
-    """Network cables that are pulled and plugged in."""
+    """Network cables that are pulled and plugged in, and networks that are held to names."""
 
     fault: Fault = field(default_factory=Fault)
     down: set[tuple[str, str]] = field(default_factory=set)
+    limits: dict[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    cannot: str = ""
+
+    def limit_network(self, name: str, lab: str, pinned: Mapping[str, Sequence[str]]) -> None:  # noqa: ARG002
+        self.fault.count()
+        if self.cannot:
+            raise HostNotReady(self.cannot)
+        self.limits[name] = dict(pinned)
 
     def set_link(self, name: str, lab: str, mac: str, *, up: bool) -> None:  # noqa: ARG002
         self.fault.count()
@@ -62,6 +75,72 @@ def test_links_are_pulled_by_what_the_exam_allows(tmp_path: Path) -> None:
     assert one.links.down == {(node.name, node.management.mac) for node in layout.nodes}
     one.set_links(LAB, up=True)
     assert one.links.down == set()
+
+
+def with_internet(folder: Path) -> Workplace:
+    """Return a lab whose server has a way to the Internet."""
+    text = SMALL.read_text(encoding="utf-8")
+    text = text.replace("nodes:\n", "  out: {kind: internet}\nnodes:\n")
+    text = text.replace("address: 10.0.0.1 }", "address: 10.0.0.1 }, out: { network: out, address: dhcp }")
+    source = folder / "small.yml"
+    source.write_text(text, encoding="utf-8")
+    place = make_place(folder / "home", World())
+    assert bring(place, "alice", source=source)[0].ready
+    return place
+
+
+ADDRESSES = {"school.example": ("203.0.113.5",), "forgotten.example": ()}
+
+
+def allowing(one: HostLabs) -> HostLabs:
+    return replace(one, allowed=AllowedNames(tuple(ADDRESSES), lambda name: ADDRESSES[name]))
+
+
+def test_without_names_the_internet_is_cut_twice_and_stays_cut_when_labctl_logs_in(tmp_path: Path) -> None:  # SEC-32
+    one = labs(with_internet(tmp_path))
+    assert one.set_links(LAB, up=False) == ("server/mgmt", "server/out", "desk/mgmt")
+    assert isinstance(one.links, Cables)
+    assert one.links.limits == {f"{LAB}.out": {}}
+    server = one.layout(LAB).node("server")
+    one.set_links(LAB, up=True)
+    assert one.links.down == {(server.name, card.mac) for card in server.interfaces if card.name == "out"}
+    assert one.pins() == {}
+
+
+def test_with_names_the_link_stays_and_leads_to_them_alone(tmp_path: Path) -> None:  # SEC-32
+    one = allowing(labs(with_internet(tmp_path)))
+    assert one.set_links(LAB, up=False) == ("server/mgmt", "desk/mgmt")
+    assert isinstance(one.links, Cables)
+    assert one.links.limits == {f"{LAB}.out": ADDRESSES}
+    assert one.pins() == ADDRESSES
+
+
+def test_a_host_that_cannot_hold_a_network_to_names_cuts_it_and_says_so(tmp_path: Path) -> None:  # SEC-32
+    heard = Heard()
+    one = replace(allowing(labs(with_internet(tmp_path))), monitor=heard)
+    assert isinstance(one.links, Cables)
+    one.links.cannot = "there is no nftables"
+    assert one.set_links(LAB, up=False) == ("server/mgmt", "server/out", "desk/mgmt")
+    assert [event.detail for event in heard.events] == ["there is no nftables"]
+
+
+def test_names_are_asked_once_for_those_who_start_together_and_nobody_waits_for_a_dead_resolver() -> None:
+    asked: list[str] = []
+    silent = threading.Event()
+
+    def ask(name: str) -> list[str]:
+        asked.append(name)
+        if name == "dead.example":
+            silent.wait(5)
+        return ["203.0.113.5"]
+
+    names = AllowedNames(("school.example", "dead.example"), ask, patience=0.2)
+    found = {"school.example": ("203.0.113.5",), "dead.example": ()}
+    assert (names.pins(), names.pins()) == (found, found)
+    silent.set()
+    assert sorted(asked) == ["dead.example", "school.example"]
+    assert resolve("localhost") == ()
+    assert resolve("no-such-name.invalid") == ()
 
 
 def test_machines_stand_still_and_run_on_together(tmp_path: Path) -> None:

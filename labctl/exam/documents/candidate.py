@@ -60,7 +60,7 @@ def list_rules(exam: Exam, language: str) -> Sequence[str]:
     """Return what a candidate must know of the room: Internet, resets, the end, and what is kept of them."""
     words = pick_words(language)
     return [
-        words["no_internet"],  # links are pulled, whatever names an exam file allows: nothing filters by name
+        words["names"].format(names=", ".join(exam.internet)) if exam.internet else words["no_internet"],
         explain_reset(exam.reset, language),
         explain_freeze(exam.grace, language),
         words["more_time"],

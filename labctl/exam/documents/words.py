@@ -38,6 +38,7 @@ WORDS: Mapping[str, str] = {
     "expected_results": N_("What is expected in the end"),
     "rules": N_("In the room"),
     "no_internet": N_("The Internet cannot be reached from the machines."),
+    "names": N_("Of the Internet, the machines reach these names and nothing else: {names}."),
     "more_time": N_(
         "Whoever is given more time, or whose clock is stopped, is told the new end: it holds in the place of the "
         "printed one."
