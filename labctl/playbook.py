@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -21,6 +22,7 @@ from labctl.language import _
 from labctl.monitor import Event, Monitor, Progress
 
 KEPT_RUNS = 5  # artifact folders kept per lab
+GOOD_FOR = 1.0  # seconds for which what was seen of the roles holds
 FORKS = 12
 STEP = "configure"
 EMPTY_SETTINGS = "ansible.cfg"  # Ansible wants a file of this name, /dev/null will not do
@@ -93,6 +95,22 @@ class Stamp(NamedTuple):
 def playbooks_hash(playbooks: Path) -> str:
     """Return the SHA-256 of all files below the playbooks folder, by path and content."""
     return hash_files(tuple(sorted(stamp_files(str(playbooks), ""))))
+
+
+@dataclass
+class Watched:
+    """A folder of playbooks whose hash is asked for at every lab of a class; its files are looked at once a second."""
+
+    folder: Path
+    _hash: str = ""
+    _until: float = 0.0
+
+    def hash(self) -> str:
+        """Return the hash as it was within the last second."""
+        now = time.monotonic()
+        if now >= self._until:
+            self._hash, self._until = playbooks_hash(self.folder), now + GOOD_FOR
+        return self._hash
 
 
 def stamp_files(folder: str, below: str) -> Iterator[Stamp]:

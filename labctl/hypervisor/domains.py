@@ -22,15 +22,18 @@ from labctl.plan.observed import DomainState, Tag
 from labctl.render.tag import NAMESPACE, PREFIX
 
 
-def define(connection: Connection, document: str) -> None:
-    """Define the domain, or redefine ours of the same name and lab. Raises Refused for anybody else's."""
+def define(connection: Connection, document: str, *, validated: bool) -> None:
+    """Define the domain, or redefine ours of the same name and lab. Raises Refused for anybody else's.
+
+    One that was `validated` is not compared with libvirt's schema again, which takes longer than all the rest.
+    """
     name, tag = tag_of_description(document)
     domain = find_domain(connection, name)
     if domain is not None:
         check_domain_owner(domain, tag.seat_name)
     else:
         refuse_taken_identity(document, connection.lookupByUUIDString)
-    connection.defineXMLFlags(document, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+    connection.defineXMLFlags(document, 0 if validated else libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
 
 
 def find_own(connection: Connection, name: str, lab: str) -> Domain:

@@ -105,10 +105,10 @@ class Hypervisor:
         failing = _('the network "{name}" cannot be removed').format(name=name)
         self._pool.use(lambda connection: networks.remove(connection, name, lab), failing)
 
-    def define_domain(self, xml: str) -> None:
-        """Define a machine, validated, or redefine the lab's own of the same name."""
+    def define_domain(self, xml: str, *, validated: bool = False) -> None:
+        """Define a machine, or redefine the lab's own of the same name; `validated` says that its like was before."""
         failing = _('the machine "{name}" cannot be defined').format(name=tag_of_description(xml)[0])
-        self._pool.use(lambda connection: domains.define(connection, xml), failing)
+        self._pool.use(lambda connection: domains.define(connection, xml, validated=validated), failing)
 
     def start_domain(self, name: str, lab: str) -> None:
         """Start a machine of the lab, or let a paused one run on; one that is running is what was wanted."""

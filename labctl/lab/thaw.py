@@ -75,16 +75,16 @@ class Mould:
             # A new machine has no mark; one that students have worked on keeps its own, or it would be cloned anew.
             made = bool(node.tag.configured)
             xml = render_domain(node, dict(self.networks), self.folders, self.accelerator, made=made)
-            self.place.machines.define_domain(xml)
+            self.place.machines.define_domain(xml, validated=True)  # the golden machine was, by the same template
             return False
         return True
 
     def load_memory(self, node: PlannedNode) -> None:
         """Load the saved memory into a machine that waits, paused. Raises StateNotUsable, StateDamaged, LabctlError."""
-        saved, xml = self.golden.state(node.member), self.describe(node)
         if self.delivery is None:
             text = _("saved memory cannot be loaded on this host; {node} boots")
             raise StateNotUsable(text.format(node=node.member), hint="labctl doctor")
+        saved, xml = self.golden.state(node.member), self.describe(node)
         self.place.freezer.restore_domain(saved, xml, node.name, running=False, delivery=self.delivery)
 
     def describe(self, node: PlannedNode) -> str:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from labctl import playbook, ssh
@@ -25,7 +25,7 @@ from labctl.plan.lab import Setting, plan_lab
 from labctl.plan.model import ActionKind, Folders, Plan, PlannedImage
 from labctl.plan.names import SEATS
 from labctl.plan.observed import Observed
-from labctl.playbook import playbooks_hash
+from labctl.playbook import Watched
 from labctl.shipped import shipped_folder
 from labctl.ssh import Login
 from labctl.store import Store
@@ -71,10 +71,15 @@ class Workplace(Site):
             delivery=partial(choose_delivery, machines, home),
         )
 
+    @cached_property
+    def roles(self) -> Watched:
+        """Return the roles, whose hash is part of what a machine is configured from."""
+        return Watched(self.playbooks / "roles")
+
     @property
     def setting(self) -> Setting:
         """Return what planning takes from here."""
-        return Setting(self.home, self.prefix, playbooks_hash(self.playbooks / "roles"))
+        return Setting(self.home, self.prefix, self.roles.hash())
 
     def observe(self, lab: str, seen: Observed | None = None) -> Observed:
         """Return the host with the files of one lab and the images that are built; `seen` saves another look."""

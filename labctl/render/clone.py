@@ -138,12 +138,14 @@ def drop_traces(root: Element) -> None:
 
 def remains(root: Element, words: frozenset[str]) -> Iterator[tuple[str, str]]:
     """Yield each foreign word that is left, with the name of its element."""
-    patterns = {word: re.compile(rf"(?<![\w-]){re.escape(word)}(?![\w-])") for word in sorted(words)}
+    if not words:
+        return
+    any_of = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
+    pattern = re.compile(rf"(?<![\w-])(?:{any_of})(?![\w-])")
     for element in root.iter():
         for text in (element.text or "", *element.attrib.values()):
-            for word, pattern in patterns.items():
-                if pattern.search(text):
-                    yield word, element.tag.rpartition("}")[2]
+            for found in pattern.finditer(text):
+                yield found[0], element.tag.rpartition("}")[2]
 
 
 def only(root: Element, node: PlannedNode, path: str) -> Element:

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from labctl.playbook import playbooks_hash
+import pytest
+
+from labctl import playbook
+from labctl.playbook import Watched, playbooks_hash
 
 
 def test_the_hash_is_of_names_and_content(tmp_path: Path) -> None:
@@ -21,3 +24,16 @@ def test_the_hash_is_of_names_and_content(tmp_path: Path) -> None:
     (tasks / "other.yml").rename(tasks / "main.yml")
     (tasks / "main.yml").write_text("one\n")
     assert playbooks_hash(tmp_path) == first
+
+
+def test_a_change_is_seen_once_what_was_seen_is_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "main.yml").write_text("one\n")
+    watched = Watched(tmp_path)
+    first = watched.hash()
+    (tmp_path / "main.yml").write_text("two\n")
+    assert watched.hash() == first
+    monkeypatch.setattr(playbook, "GOOD_FOR", 0.0)
+    watched = Watched(tmp_path)
+    second = watched.hash()
+    (tmp_path / "main.yml").write_text("three\n")
+    assert len({first, second, watched.hash()}) == 3
