@@ -3,6 +3,7 @@
 import pytest
 
 from labctl.worker.answers import JobLine
+from labctl.worker.records import later
 from labctl.worker.values import JobState, LabState, Refusal
 from labctl.worker.wire import NotDone
 from tests.browser.conftest import DESKTOP, PHONE, ZOOMED, Site, Visits
@@ -46,6 +47,7 @@ def test_every_page(visitor: Visits, look: str) -> None:
 def test_every_state_of_a_lab(visitor: Visits, site: Site, state: LabState) -> None:
     site.worker.state, site.worker.unread, site.worker.hints = state, 1, 1
     site.worker.job = job(JobState.RUNNING, 0.4)
+    site.worker.ends = later(47 * 60)
     person = visitor("e01")
     for path in ("/labs", "/labs/dmz-e01", "/labs/dmz-e01/checks"):
         person.open(path)
