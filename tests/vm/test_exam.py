@@ -168,7 +168,8 @@ def test_the_exam_is_held(session: Installation, files: dict[str, str]) -> None:
         with socket.socket() as one:
             one.settimeout(5)
             reached = one.connect_ex((ADDRESSES[0], 80)) == 0  # the host itself may not get there
-        assert found == [ADDRESSES[-1], "", reached, False]
+        assert found[0] in ADDRESSES
+        assert found[1:] == ["", reached, False]
 
     assert session.run("exam", "pause", NAME, "--candidate", "103", "--reason", "unwell").returncode == 0
     assert set(status(session)["103"]["machines"].values()) == {"paused"}
@@ -213,7 +214,8 @@ def test_the_copy_is_whole_and_the_work_is_shown(session: Installation) -> None:
     assert {state for one in found.values() for state in one["machines"].values()} == {"running"}
     assert not (TEST_HOME / "barred" / "dmz-101").exists()
     document = virsh("dumpxml", f"{PREFIX}dmz-101.fw")
-    assert document.count("<link state='down'/>") >= 2, "a copy must not plug links in again"
+    links = 1 if ADDRESSES else 2  # with a name that is allowed, the one to the Internet stays in
+    assert document.count("<link state='down'/>") >= links, "a copy must not plug links in again"
     closed = session.run("exam", "close", NAME)
     assert closed.returncode == 0, closed.stdout + closed.stderr
     assert session.json("exam", "status", NAME)["stage"] == "closed"
