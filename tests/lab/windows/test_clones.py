@@ -21,7 +21,7 @@ from labctl.lab.keys import draw_password, ensure_password
 from labctl.plan.model import Folders, PlannedNode
 from labctl.plan.observed import Observed
 from labctl.render.identity import Keys
-from labctl.render.windows.personalisation import FLUSH, hygiene_script, render_windows_personalisation
+from labctl.render.windows.personalisation import FLUSH, clock_script, hygiene_script, render_windows_personalisation
 from labctl.topology.hardware import Firmware, Hardware, System
 from tests.worlds import plan
 
@@ -139,7 +139,9 @@ def test_values_of_a_clone_reach_powershell_as_data() -> None:
     assert told["now"] == 1_800_000_000_500
 
 
-@pytest.mark.parametrize("script", [hygiene_script(), FLUSH], ids=["hygiene", "flush"])
+@pytest.mark.parametrize(
+    "script", [hygiene_script(), clock_script(1_800_000_000.5), FLUSH], ids=["hygiene", "clock", "flush"]
+)
 def test_what_powershell_reads_from_its_input_is_ascii_and_ends_its_block(script: bytes) -> None:
     assert script.isascii()
     assert script.endswith(b"\r\n")
