@@ -17,6 +17,7 @@ from pathlib import Path
 import paramiko
 
 from labctl import powershell
+from labctl.checks.lines import printable
 from labctl.errors import DeadlineMissed, LabctlError
 from labctl.language import _
 from labctl.plan.names import MANAGEMENT_PORT
@@ -118,7 +119,8 @@ def connect(login: Login, deadline: float) -> Iterator[paramiko.SSHClient]:
 def unreachable(login: Login, error: Exception) -> Unreachable:
     """Return what paramiko means by an error."""
     text = _("{name} does not answer SSH at {address}: {error}")
-    return Unreachable(text.format(name=login.name, address=login.address, error=error))
+    # A server's greeting may be in it.
+    return Unreachable(text.format(name=login.name, address=login.address, error=printable(str(error))))
 
 
 def wait_login(login: Login, deadline: float, pause: float = 0.5) -> float:

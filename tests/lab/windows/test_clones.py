@@ -43,6 +43,7 @@ def test_good_machines_are_frozen() -> None:
         ),
         ({"dc": replace(GOOD, pending_reboot=True)}, "dc waits for a restart"),
         ({"dc": replace(GOOD, evaluation_days=3)}, "the evaluation of Windows on dc ends in 3 days"),
+        ({"dc": replace(GOOD, evaluation_days=1)}, "the evaluation of Windows on dc ends in 1 day"),
         ({"dc": replace(GOOD, licence=5)}, "Windows on dc is not activated, and its time of grace is over"),
         ({"dc": replace(GOOD, sid="")}, "dc has no security identifier"),
     ],
