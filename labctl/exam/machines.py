@@ -255,7 +255,7 @@ class HostLabs:
         elif memory.exists() and not is_of_one_moment(memory, disk):
             memory.unlink()  # of another moment: the machine was booted since
         self.copy_file(disk, draft.disk(node.member))
-        keep_board(layout.folders, node, draft)
+        keep_board(layout.folders, node, draft, self.place.freezer.tpm_storage())
         if memory.exists():
             self.load_again(draft, layout, node)
         self.monitor.tell(Event(f"{draft.lab}/{node.member}", "freeze", Progress.DONE))

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from labctl.errors import DeadlineMissed
-from labctl.hypervisor import agent, domains, freezing, links, networks, waiting
+from labctl.hypervisor import agent, domains, freezing, links, networks, tpm, waiting
 from labctl.hypervisor.binding import Connection
 from labctl.hypervisor.capabilities import read_qemu_owner
 from labctl.hypervisor.console import Console, open_console
@@ -80,6 +80,10 @@ class Hypervisor:
         """Return the user and group ids that guests run as; those of this process where libvirt changes neither."""
         failing = _("libvirt does not tell which user runs the machines")
         return self._pool.use(read_qemu_owner, failing)
+
+    def tpm_storage(self) -> Path:
+        """Return where the daemon keeps the states of machines' TPMs, each below its machine's UUID."""
+        return tpm.STORAGE
 
     def observe(self, start: str = "") -> Observed:
         """Return all domains and networks, ours and foreign, with the host's links and IPv4 routes.

@@ -226,7 +226,7 @@ def freeze(keeper: Keeper, draft: Checkpoint, layout: Plan, nodes: Sequence[Plan
         keeper.place.freezer.save_domain(node.name, node.tag.seat_name, state)
         os.utime(state)  # it is off: nothing that was written before is newer than its memory
         keeper.copy(layout.folders.disk(node.member), draft.disk(node.member))
-        keep_board(layout.folders, node, draft)
+        keep_board(layout.folders, node, draft, keeper.place.freezer.tpm_storage())
         keeper.monitor.tell(Event(node.member, "freeze", Progress.DONE))
 
     everywhere(nodes, save, SAVES)

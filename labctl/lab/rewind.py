@@ -121,7 +121,7 @@ class Rewind:
         for node in self.nodes:  # the old disks go all at once: this takes no time
             self.mould.write_identity(node, own[node.member])
             self.mould.fresh_disk(node).rename(self.mould.folders.disk(node.member))
-            give_board(self.mould.folders, node, self.mould.golden)
+            give_board(self.mould.folders, node, self.mould.golden, self.keeper.place.freezer.tpm_storage())
         flush(self.mould.folders.disk("x").parent)
         sweep(self.mould.golden.state("x").parent)
         self.each("restore", self.wake, RESTORES)

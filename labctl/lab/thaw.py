@@ -53,7 +53,7 @@ class Mould:
         self.write_identity(node, own)
         self.place.machines.remove_domain(node.name, node.tag.seat_name)
         fresh.rename(self.folders.disk(node.member))
-        give_board(self.folders, node, self.golden)
+        give_board(self.folders, node, self.golden, self.place.freezer.tpm_storage())
         # Its mark comes at the gate: a clone without the mark is made again after a crash.
         return self.wake(replace(node, tag=unconfigured(node.tag)))
 

@@ -283,6 +283,9 @@ class Freezer(Machines):
     def versions(self) -> Versions:
         return Versions("1", "1")
 
+    def tpm_storage(self) -> Path:
+        return Path("/nonexistent")  # no machine of these worlds has a TPM
+
 
 class Images:
     """An image store whose images are always there."""

@@ -84,10 +84,10 @@ def test_the_variables_of_the_firmware_go_with_the_disk(tmp_path: Path) -> None:
     frozen = Frozen("x", "x", tmp_path / "golden")
     node = windows_node()
     clear_board(lab, node)
-    assert keep_board(lab, node, frozen) == ()
+    assert keep_board(lab, node, frozen, tmp_path) == ()
     lab.nvram(node.member).write_bytes(b"boot order")
-    assert keep_board(lab, node, frozen) == (frozen.nvram(node.member),)
-    give_board(clone, node, frozen)
+    assert keep_board(lab, node, frozen, tmp_path) == (frozen.nvram(node.member),)
+    give_board(clone, node, frozen, tmp_path)
     assert clone.nvram(node.member).read_bytes() == b"boot order"
     assert clone.nvram(node.member).stat().st_mode & 0o777 == 0o600
     clear_board(clone, node)  # a machine that is made anew begins with those of the package
@@ -96,7 +96,7 @@ def test_the_variables_of_the_firmware_go_with_the_disk(tmp_path: Path) -> None:
 
 def test_a_bios_machine_has_no_board_to_remember(tmp_path: Path) -> None:
     node = plan(Observed()).nodes[0]
-    give_board(Folders(tmp_path), node, Frozen("x", "x", tmp_path / "golden"))
+    give_board(Folders(tmp_path), node, Frozen("x", "x", tmp_path / "golden"), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
