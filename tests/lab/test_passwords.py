@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from ansible.plugins.filter.core import FilterModule
+from ansible.plugins.filter.core import FilterModule  # type: ignore[import-untyped]  # it ships no types
 from jinja2.nativetypes import NativeEnvironment
 from ruamel.yaml import YAML
 
@@ -77,7 +78,7 @@ def test_the_password_of_a_domain_is_the_one_that_the_roles_make() -> None:
     made = YAML(typ="safe").load(VARIABLES)["ad_domain_controller_passwords"]
     environment = NativeEnvironment()
     environment.filters.update(FilterModule().filters())
-    passwords = environment.from_string(made).render(
+    passwords: Any = environment.from_string(made).render(
         ad_domain_controller_secret="secret", ad_domain_controller_logins=["lea.martin"]
     )
     assert passwords == {login: derive("secret", login) for login in ("administrator", "lea.martin")}
