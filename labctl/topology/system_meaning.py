@@ -51,7 +51,6 @@ def system_findings(parts: Parts, catalogue: Catalogue) -> Iterator[Finding]:
     for position, check in parts.checks.items():
         steps: Steps = ("checks", position)
         system = system_of(check.origin, parts, catalogue)
-        yield from unreached(check.origin, system, (*steps, "from"))
         if check.windows is not None:
             yield from kind_findings(check.windows, System.WINDOWS, (*steps, "windows"), parts, catalogue)
         if check.windows is None or system is not System.WINDOWS:
@@ -59,20 +58,12 @@ def system_findings(parts: Parts, catalogue: Catalogue) -> Iterator[Finding]:
     for position, fault in parts.faults.items():
         steps = ("faults", position)
         system = system_of(fault.node, parts, catalogue)
-        yield from unreached(fault.node, system, (*steps, "node"))
         if fault.windows is not None:
             yield from kind_findings(
                 fault.windows.detect, System.WINDOWS, (*steps, "windows", "detect"), parts, catalogue
             )
         if fault.windows is None or system is not System.WINDOWS:
             yield from kind_findings(fault.detect, system, (*steps, "detect"), parts, catalogue)
-
-
-def unreached(node: str, system: System, steps: Steps) -> Iterator[Finding]:
-    """Yield a node that labctl is to run a program on and cannot log in to."""
-    if not runs_programs(system):
-        text = _("a machine that labctl can run programs on: an appliance is asked from the others, or from `host`")
-        yield Finding(steps, text, quoted(node))
 
 
 def unserved(steps: Steps, services: object, system: System, catalogue: Catalogue) -> Iterator[Finding]:
@@ -88,6 +79,10 @@ def unserved(steps: Steps, services: object, system: System, catalogue: Catalogu
 
 def kind_findings(probe: Probe, system: System, steps: Steps, parts: Parts, catalogue: Catalogue) -> Iterator[Finding]:
     """Yield a kind of probe, a key or a path that means nothing on the system that is asked."""
+    if not runs_programs(system):
+        text = _("a machine that labctl can run programs on: an appliance is asked from the others, or from `host`")
+        yield Finding((*steps, "type"), text, quoted(system))
+        return
     if isinstance(probe, Log | Backup) and probe.at and system_of(probe.at, parts, catalogue) is not System.DEBIAN:
         yield Finding((*steps, "at"), _("a node that runs Linux"), quoted(probe.at))
     if system is not System.WINDOWS:

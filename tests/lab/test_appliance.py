@@ -147,5 +147,8 @@ def test_no_check_and_no_fault_runs_on_a_machine_that_labctl_cannot_log_in_to(tm
     text = (shipped_folder("topologies") / "dmz-opnsense.yml").read_text(encoding="utf-8")
     path = tmp_path / "wrong.yml"
     path.write_text(text.replace("    from: web\n", "    from: fw\n", 1), encoding="utf-8")
-    with pytest.raises(ProblemsFound, match=r"from: expected a machine that labctl can run programs on.*found .fw."):
+    with pytest.raises(
+        ProblemsFound, match=r"type: expected a machine that labctl can run programs on.*.opnsense."
+    ) as caught:
         load_topology(path, catalogue())
+    assert caught.value.message.count("expected") == 1

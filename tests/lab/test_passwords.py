@@ -13,10 +13,10 @@ from labctl.cli.passwords import nothing, print_passwords
 from labctl.errors import LabctlError
 from labctl.lab.appliance import ensure_secrets
 from labctl.lab.keys import ensure_password
-from labctl.lab.passwords import derive, read_passwords
+from labctl.lab.passwords import APPLIANCE_USERS, derive, read_passwords
 from labctl.plan.model import Folders, PlannedNode
 from labctl.shipped import shipped_folder
-from labctl.topology.hardware import System
+from labctl.topology.hardware import ANSWERS, System
 from tests.worlds import plan
 
 DOMAIN = {"ad_domain_controller": {"domain": "ad.cimes.example", "netbios": "CIMES"}}
@@ -52,6 +52,10 @@ def test_each_machine_is_told_with_the_account_and_where_it_opens(
     print_passwords(found)
     shown = capsys.readouterr().out
     assert all(word in shown for one in found for word in (one.node, one.account, one.password, one.opens))
+
+
+def test_each_appliance_that_labctl_configures_has_an_account() -> None:
+    assert APPLIANCE_USERS.keys() == ANSWERS.keys() - {System.IMPORT}
 
 
 def test_who_asks_draws_nothing(folders: Folders) -> None:
