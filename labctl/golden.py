@@ -180,7 +180,7 @@ def freeze(place: Workplace, plan: Plan, golden: Frozen, monitor: Monitor) -> No
         disk, state = golden.disk(node.member), golden.state(node.member)
         files[f"disks/{disk.name}"] = freeze_file(plan.folders.disk(node.member), disk)
         files[f"states/{state.name}"] = freeze_file(state, state)
-        for path in keep_board(plan.folders, node, golden):
+        for path in keep_board(plan.folders, node, golden, place.freezer.tpm_storage()):
             files[str(path.relative_to(golden.folder))] = seal(path)
     keys.copy_inherited(plan.folders.secrets, golden.secrets)
     golden.write(files)

@@ -17,11 +17,12 @@ from pathlib import Path
 import paramiko
 
 from labctl import powershell
+from labctl.checks.lines import printable
 from labctl.errors import DeadlineMissed, LabctlError
 from labctl.language import _
 from labctl.plan.names import MANAGEMENT_PORT
 from labctl.program import missing
-from labctl.topology.hardware import System
+from labctl.topology.hardware import System, runs_programs
 
 USERS = {System.WINDOWS: "Administrator"}  # what an image of labctl calls it in every language; all others: root
 USER = "root"
@@ -37,6 +38,10 @@ logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 class Unreachable(LabctlError):
     """The guest does not answer, or refuses the login."""
+
+
+class NoServer(Unreachable):
+    """The machine has no SSH server of labctl's, and never will."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +85,17 @@ class Answer:
     truncated: bool = False
 
 
+def require_server(login: Login, hint: str = "") -> None:
+    """Raise NoServer for an appliance or an imported image."""
+    if not runs_programs(login.system):
+        text = _("{name} has no SSH server that labctl could log in to: its system is not one of labctl's own images")
+        raise NoServer(text.format(name=login.name), hint=hint)
+
+
 @contextmanager
 def connect(login: Login, deadline: float) -> Iterator[paramiko.SSHClient]:
     """Log in and give the session; `deadline` is in seconds. Raises Unreachable."""
+    require_server(login)
     client = paramiko.SSHClient()
     client.set_missing_host_key_policy(paramiko.RejectPolicy())
     try:
@@ -106,7 +119,8 @@ def connect(login: Login, deadline: float) -> Iterator[paramiko.SSHClient]:
 def unreachable(login: Login, error: Exception) -> Unreachable:
     """Return what paramiko means by an error."""
     text = _("{name} does not answer SSH at {address}: {error}")
-    return Unreachable(text.format(name=login.name, address=login.address, error=error))
+    # A server's greeting may be in it.
+    return Unreachable(text.format(name=login.name, address=login.address, error=printable(str(error))))
 
 
 def wait_login(login: Login, deadline: float, pause: float = 0.5) -> float:
@@ -114,6 +128,7 @@ def wait_login(login: Login, deadline: float, pause: float = 0.5) -> float:
 
     Raises DeadlineMissed after `deadline` seconds; a changed host key ends the wait at once.
     """
+    require_server(login)
     start = time.monotonic()
     while True:
         left = deadline - (time.monotonic() - start)
@@ -309,9 +324,9 @@ def collect(channel: paramiko.Channel, until: float) -> tuple[int, bytes, bytes,
     return channel.recv_exit_status(), bytes(kept["out"]), bytes(kept["err"]), truncated
 
 
-def answers(address: str, timeout: float) -> bool:
-    """Return whether something accepts TCP connections on the SSH port; the kernel's own word that it lives."""
-    with suppress(OSError), socket.create_connection((address, MANAGEMENT_PORT), timeout=timeout):
+def answers(address: str, timeout: float, port: int = MANAGEMENT_PORT) -> bool:
+    """Return whether something accepts TCP connections, on the SSH port or another; the kernel's word that it lives."""
+    with suppress(OSError), socket.create_connection((address, port), timeout=timeout):
         return True
     return False
 

@@ -16,6 +16,7 @@ from ipaddress import IPv6Address
 
 from pydantic import JsonValue
 
+from labctl.checks.lines import printable
 from labctl.errors import DeadlineMissed, LabctlError, Refused
 from labctl.language import _
 
@@ -162,13 +163,13 @@ class OPNsense:
             "; ".join(f"{name}: {reason}" for name, reason in wrong.items()) if isinstance(wrong, dict) else result
         )
         text = _("the firewall did not do {act}: {reason}")
-        raise LabctlError(text.format(act=act, reason=reasons or _("no reason given")))
+        raise LabctlError(text.format(act=act, reason=printable(reasons) or _("no reason given")))
 
     def unreachable(self, exc: Exception) -> Unreachable:
         """Return the error for a firewall that does not answer."""
         reason = _("no answer in time") if isinstance(exc, socket.timeout | TimeoutError) else str(exc)
         return Unreachable(
             _('the firewall at "{address}" does not answer: {reason}').format(
-                address=self.address, reason=reason or type(exc).__name__
+                address=self.address, reason=printable(reason) or type(exc).__name__
             )
         )

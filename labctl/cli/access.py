@@ -37,6 +37,7 @@ def ssh(lab: str, node: str, command: Sequence[str]) -> int:
     with open_workplace() as place:
         require_node(place, lab, node)
         login = place.logins(lab, place.load_lab(lab))[node]
+    ssh_door.require_server(login, hint=f"labctl console {lab} {node}")
     return ssh_door.interactive(login, command)
 
 

@@ -19,7 +19,7 @@ HOUR, DAY = 60, 24 * 60  # minutes
 NODE_SIGNS = {
     NodeState.READY: ("✔", "green"), NodeState.UNCONFIGURED: ("…", "yellow"), NodeState.SILENT: ("?", "yellow"),
     NodeState.PAUSED: ("‖", "yellow"), NodeState.STOPPED: ("■", "dim"), NodeState.CRASHED: ("✘", "red"),
-    NodeState.MISSING: ("○", "red"),
+    NodeState.MISSING: ("○", "red"), NodeState.RUNNING: ("▶", "green"),
 }  # fmt: skip
 LAB_SIGNS = {
     "ready": ("✔", "green"), "working": ("…", "yellow"), "partly": ("!", "yellow"), "stopped": ("■", "dim"),

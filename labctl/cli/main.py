@@ -30,6 +30,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "down": ("labctl.cli.labs:down", N_("Remove labs and nothing else.")),
     "ssh": ("labctl.cli.access:ssh", N_("Open a shell on a machine, or run a command there.")),
     "console": ("labctl.cli.access:console", N_("Open a machine's serial console.")),
+    "password": ("labctl.cli.passwords:password", N_("Show the passwords of Windows machines and firewalls.")),
     "logs": ("labctl.cli.access:logs", N_("Show a lab's history, a machine's console or Ansible's output.")),
     "graph": ("labctl.cli.drawing:graph", N_("Draw a topology as text or SVG.")),
     "inventory": ("labctl.cli.access:inventory", N_("Print a lab's inventory for `ansible -i`.")),

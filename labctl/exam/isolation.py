@@ -29,8 +29,10 @@ from labctl.exam.integrity import (
 )
 from labctl.hypervisor.host_network import LINKS, ROUTES, read_routes
 from labctl.lab.workplace import Workplace
+from labctl.language import _
 from labctl.plan.model import NetworkKind, Plan
 from labctl.plan.names import INTERNET_POOL
+from labctl.topology.hardware import System
 from labctl.topology.model import Segment, Topology
 
 DEADLINE = 60.0  # seconds for all questions of one machine
@@ -131,6 +133,8 @@ class AgentInside:
     def run(self, node: str, program: bytes) -> bytes:
         """Return what the program printed. Raises LabctlError."""
         planned = self._layout.node(node)
+        if planned.system is not System.DEBIAN:
+            raise LabctlError(_("labctl looks around from inside Debian machines alone"))
         seat = self._layout.seat
         ended = self._place.freezer.guest_exec(planned.name, seat, PYTHON, program, deadline=DEADLINE)
         return ended.stdout

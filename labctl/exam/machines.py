@@ -6,7 +6,6 @@ takes those that are switched off as they are. It lies with the session, not wit
 
 import os
 import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -24,13 +23,14 @@ from labctl.hypervisor.saved_state import is_complete
 from labctl.images.copying import copy_disk
 from labctl.images.overlay import chain
 from labctl.lab.barring import bar, unbar
+from labctl.lab.board import keep_board
 from labctl.lab.checkpoint import ATTEMPTS, Checkpoint, is_of_one_moment, own_domains
 from labctl.lab.doors import Links
 from labctl.lab.down import take_down
 from labctl.lab.frozen import flush, read_facts, seal, taken
 from labctl.lab.keeping import ROOM_KEPT, free_bytes, used_memory
 from labctl.lab.lock import hold_lab, is_held
-from labctl.lab.standstill import SAVES, everywhere
+from labctl.lab.standstill import SAVES, everywhere, quiesce, set_clock
 from labctl.lab.thaw import Mould
 from labctl.lab.wish import Pace, Stop
 from labctl.lab.workplace import Workplace
@@ -169,8 +169,7 @@ class HostLabs:
 
         def ask(node: PlannedNode) -> None:
             try:
-                words = ["/bin/sync"]
-                self.place.freezer.guest_exec(node.name, node.tag.seat_name, words, deadline=CALM_SECONDS)
+                quiesce(self.place, node, CALM_SECONDS)
             except LabctlError as exc:
                 self.monitor.tell(Event(f"{lab}/{node.member}", "calm", Progress.FAILED, exc.message))
 
@@ -183,9 +182,8 @@ class HostLabs:
 
     def set_clock(self, node: PlannedNode) -> None:
         """Set the clock of one machine; one whose agent is dead keeps its own."""
-        words = ["/bin/date", "--utc", f"--set=@{time.time():.3f}"]
         try:
-            self.place.freezer.guest_exec(node.name, node.tag.seat_name, words, deadline=CLOCK_SECONDS)
+            set_clock(self.place, node, CLOCK_SECONDS)
         except LabctlError as exc:
             self.monitor.tell(Event(node.name, "clock", Progress.FAILED, exc.message))
 
@@ -290,6 +288,7 @@ class HostLabs:
         elif memory.exists() and not is_of_one_moment(memory, disk):
             memory.unlink()  # of another moment: the machine was booted since
         self.copy_file(disk, draft.disk(node.member))
+        keep_board(layout.folders, node, draft, self.place.freezer.tpm_storage())
         if memory.exists():
             self.load_again(draft, layout, node)
         self.monitor.tell(Event(f"{draft.lab}/{node.member}", "freeze", Progress.DONE))

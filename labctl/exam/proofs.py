@@ -29,6 +29,7 @@ from labctl.lab.workplace import Workplace
 from labctl.monitor import Monitor
 from labctl.plan.model import PlannedNode
 from labctl.topology.catalogue import Catalogue
+from labctl.topology.hardware import System, runs_programs
 from labctl.topology.variants import Value
 
 LOGIN_SECONDS = 60.0  # for a machine that was suspended to answer again
@@ -120,12 +121,13 @@ class LabProofs:
 
     def wait_logins(self, candidate: CandidateStanding, paper: Paper) -> None:
         """Wait until machines whose links were pulled answer again; one that does not is told by its checks."""
-        for login in self.place.logins(candidate.lab, paper.topology).values():
+        logins = self.place.logins(candidate.lab, paper.topology).values()
+        for login in (one for one in logins if runs_programs(one.system)):
             with suppress(LabctlError):
                 self.place.guests.wait_login(login, LOGIN_SECONDS)
 
     def keep_start(self, candidate: CandidateStanding, paper: Paper) -> None:
-        """Keep the configuration of each machine before the work, so that the work is told from labctl's own.
+        """Keep the configuration of each Debian before the work, so that the work is told from labctl's own.
 
         Evidence is complete without it; the whole difference counts as work then.
         """
@@ -140,7 +142,7 @@ class LabProofs:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_durably(path, gzip.compress(json.dumps(dump_tree(tree)).encode(), mtime=0))
 
-        everywhere(layout.nodes, keep, 1)
+        everywhere([node for node in layout.nodes if node.system is System.DEBIAN], keep, 1)
 
     def now(self) -> str:
         """Return the hour as the log has it."""

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from labctl.errors import DeadlineMissed
-from labctl.hypervisor import agent, allow_list, domains, freezing, links, networks, waiting
+from labctl.hypervisor import agent, allow_list, domains, freezing, links, networks, tpm, waiting
 from labctl.hypervisor.binding import Connection
 from labctl.hypervisor.capabilities import read_qemu_owner
 from labctl.hypervisor.console import Console, open_console
@@ -85,6 +85,10 @@ class Hypervisor:
             owner = self._pool.use(read_qemu_owner, _("libvirt does not tell which user runs the machines"))
             self._owner = owner, time.monotonic() + OWNER_SECONDS
         return owner
+
+    def tpm_storage(self) -> Path:
+        """Return where the daemon keeps the states of machines' TPMs, each below its machine's UUID."""
+        return tpm.STORAGE
 
     def observe(self, start: str = "") -> Observed:
         """Return all domains and networks, ours and foreign, with the host's links and IPv4 routes.

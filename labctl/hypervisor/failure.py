@@ -4,6 +4,7 @@ import errno
 
 import libvirt
 
+from labctl.checks.lines import printable
 from labctl.errors import HostNotReady, LabctlError, Refused
 from labctl.hypervisor.daemon import restart_command, start_command
 from labctl.language import _
@@ -11,6 +12,8 @@ from labctl.language import _
 _FORBIDDEN = frozenset({libvirt.VIR_ERR_AUTH_FAILED, libvirt.VIR_ERR_AUTH_CANCELLED, libvirt.VIR_ERR_ACCESS_DENIED})
 _NOT_THERE = frozenset({libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_NO_NETWORK})
 _TAKEN = frozenset({libvirt.VIR_ERR_DOM_EXIST, libvirt.VIR_ERR_NETWORK_EXIST})
+
+LONGEST = 2000  # letters of a line
 
 
 class Lost(HostNotReady):
@@ -68,7 +71,9 @@ def explain(exc: libvirt.libvirtError, failing: str) -> LabctlError:
 
     `failing` is the sentence, already translated, that says what was tried.
     """
-    code, detail = exc.get_error_code(), exc.get_error_message()
+    # An agent's own words may be in it, which are a guest's.
+    code, lines = exc.get_error_code(), exc.get_error_message().splitlines()
+    detail = "\n".join(printable(line, LONGEST) for line in lines)
     message = f"{failing}: {detail}"
     if code in _FORBIDDEN:
         return HostNotReady(message, hint="sudo -i")

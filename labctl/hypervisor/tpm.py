@@ -8,7 +8,7 @@ STORAGE = Path("/var/lib/libvirt/swtpm")  # of the system's daemon; libvirt 9 le
 STATE = "tpm2-00.permall"  # swtpm(8): what outlives a restart of a TPM 2.0
 
 
-def state_file(uuid: str, storage: Path = STORAGE) -> Path:
+def state_file(uuid: str, storage: Path) -> Path:
     """Return where the lasting state of a machine's TPM is."""
     return storage / uuid / "tpm2" / STATE
 
@@ -27,7 +27,7 @@ def copy_owned(source: Path, target: Path) -> bool:
     return True
 
 
-def give_state(kept: Path, uuid: str, storage: Path = STORAGE) -> None:
+def give_state(kept: Path, uuid: str, storage: Path) -> None:
     """Make a kept state that of a machine which is off. Its folder is closed to all but the TPM's own user."""
     target = state_file(uuid, storage)
     if copy_owned(kept, target):

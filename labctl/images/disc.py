@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from labctl.checks.lines import printable
 from labctl.errors import InvalidFile
 from labctl.images.overlay import explain, settle
 from labctl.language import _
@@ -83,7 +84,7 @@ def open_disc(path: Path) -> Iterator[Disc]:
     try:
         iso.open(str(path))
     except (PyCdlibException, OSError, struct.error, IndexError, UnicodeDecodeError) as exc:
-        text = _('"{path}" cannot be read as a disc image: {reason}').format(path=path, reason=exc)
+        text = _('"{path}" cannot be read as a disc image: {reason}').format(path=path, reason=printable(str(exc)))
         raise InvalidFile(text, hint=f"sha256sum {path}") from exc
     try:
         yield Disc(iso)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from labctl.checks.lines import printable
 from labctl.errors import Refused
 from labctl.images.foreign import LARGEST, invalid
 from labctl.language import _
@@ -63,4 +64,4 @@ def check_member(archive: Path, member: tarfile.TarInfo) -> None:
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or not member.isreg() or member.issparse():
         text = _('the archive "{path}" is refused: its member "{name}" is no plain file inside it')
-        raise Refused(text.format(path=archive, name=member.name), hint=f"tar -tvf {archive}")
+        raise Refused(text.format(path=archive, name=printable(member.name)), hint=f"tar -tvf {archive}")

@@ -9,6 +9,7 @@ from typing import BinaryIO
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
+from labctl.checks.lines import printable
 from labctl.errors import HostNotReady, InvalidFile
 from labctl.images.disc import Disc, cut_short, open_disc
 from labctl.language import _
@@ -114,8 +115,8 @@ def edition_of(image: Element) -> Edition:
     return Edition(
         index=int(image.get("INDEX", "0")),
         name=name,
-        title=image.findtext("DISPLAYNAME", "") or name,
-        edition=image.findtext("WINDOWS/EDITIONID", ""),
+        title=printable(image.findtext("DISPLAYNAME", "") or name),
+        edition=printable(image.findtext("WINDOWS/EDITIONID", "")),
         server=kind.startswith("Server"),
         core=kind == "Server Core",
         build=int(build) if build.isdigit() else 0,

@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from labctl.checks.lines import printable
 from labctl.errors import LabctlError
 from labctl.lab.evaluation import FEWEST_DAYS
 from labctl.lab.workplace import Workplace
-from labctl.language import _
+from labctl.language import _, ngettext
 from labctl.plan.model import PlannedNode
 from labctl.render.windows.personalisation import POWERSHELL, hygiene_script
 from labctl.topology.hardware import System
@@ -40,10 +41,15 @@ def ask(place: Workplace, node: PlannedNode) -> State:
     text = ended.stdout.decode("utf-8", "replace").strip()
     try:
         told = json.loads(text)
-        return State(str(told["sid"]), bool(told["pending_reboot"]), int(told["licence"]), int(told["evaluation_days"]))
+        return State(
+            printable(str(told["sid"])),
+            bool(told["pending_reboot"]),
+            int(told["licence"]),
+            int(told["evaluation_days"]),
+        )
     except (ValueError, KeyError, TypeError) as exc:
         said = _("{node} does not tell whether it can be frozen: {said}")
-        raise LabctlError(said.format(node=node.member, said=text[-200:] or f"code {ended.code}")) from exc
+        raise LabctlError(said.format(node=node.member, said=printable(text[-200:]) or f"code {ended.code}")) from exc
 
 
 def judge(states: Mapping[str, State]) -> Iterable[str]:
@@ -61,7 +67,11 @@ def judge(states: Mapping[str, State]) -> Iterable[str]:
         if state.pending_reboot:
             yield _("{node} waits for a restart").format(node=name)
         if 0 <= state.evaluation_days < FEWEST_DAYS:
-            text = _("the evaluation of Windows on {node} ends in {days} days")
-            yield text.format(node=name, days=state.evaluation_days)
+            days = state.evaluation_days
+            text = ngettext(
+                "the evaluation of Windows on {node} ends in {days} day",
+                "the evaluation of Windows on {node} ends in {days} days", days,
+            )  # fmt: skip
+            yield text.format(node=name, days=days)
         if state.licence not in GOOD_LICENCES:
             yield _("Windows on {node} is not activated, and its time of grace is over").format(node=name)

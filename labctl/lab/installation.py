@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from labctl.checks.lines import printable
 from labctl.errors import LabctlError
 from labctl.language import _
 
 MARKER, LOG, END = "@labctl ", "@labctl-log ", "@labctl-end"
 LONGEST_LOG = 2000  # lines of logs that are kept
+LONGEST_LINE, LONGEST_REASON = 4000, 500  # letters
 
 
 class Phase(StrEnum):
@@ -51,7 +53,7 @@ class Installation:
         start = line.find(LOG)
         if start >= 0:
             self.in_log = True
-            self.logs.append(line[start + len(LOG) :].strip())
+            self.logs.append(printable(line[start + len(LOG) :].strip()))
             return False
         start = line.find(MARKER)
         if start < 0:
@@ -67,16 +69,17 @@ class Installation:
         if END in line:
             self.in_log = False
         elif len(self.logs) < LONGEST_LOG:
-            self.logs.append(f"  {line}")
+            self.logs.append(f"  {printable(line, LONGEST_LINE)}")
 
     def take(self, told: Mapping[str, object]) -> bool:
         """Take in what a marker says."""
         if "failed" in told:
             text = _("the installation failed in the machine: {said}")
-            raise LabctlError(text.format(said=str(told["failed"])[:500]))
+            raise LabctlError(text.format(said=printable(str(told["failed"]), LONGEST_REASON)))
         facts = told.get("facts")
         if isinstance(facts, dict):
-            self.facts |= {str(name): value for name, value in facts.items() if isinstance(value, str | int)}
+            known = {printable(str(name)): value for name, value in facts.items() if isinstance(value, str | int)}
+            self.facts |= {name: printable(one) if isinstance(one, str) else one for name, one in known.items()}
         word = told.get("phase")
         if word not in ORDER:
             return False

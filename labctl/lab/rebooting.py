@@ -13,7 +13,8 @@ from labctl.lab.checking import Prober, run_checks
 from labctl.lab.doors import Runner
 from labctl.language import _
 from labctl.monitor import Event, Monitor, Progress
-from labctl.ssh import Login, Unreachable
+from labctl.powershell import RUN_SCRIPT, payload
+from labctl.ssh import Answer, Login, Unreachable
 from labctl.topology.model import Check, Topology
 
 STEP = "reboot"
@@ -21,7 +22,28 @@ DEADLINE = 300  # seconds; a machine without hardware acceleration takes up to a
 SERVICES = 120  # seconds for what starts at boot to have started
 ANSWER = 30  # seconds for one question
 PAUSE = 1.0  # seconds between two looks
-BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
+
+@dataclass(frozen=True)
+class Words:
+    """One command as Debian takes it, and as Windows does, with what it reads there."""
+
+    debian: Sequence[str]
+    windows: tuple[Sequence[str], bytes]
+
+
+BOOT_TIME = "(Get-CimInstance -ClassName Win32_OperatingSystem).LastBootUpTime.ToFileTimeUtc()"
+# Services that begin by themselves: those that begin late, or only when they are needed, are not waited for.
+STARTED = f"""
+$until = (Get-Date).AddSeconds({SERVICES - ANSWER})
+do {{
+    Start-Sleep -Seconds 1
+    $left = Get-CimInstance -ClassName Win32_Service -Filter "StartMode = 'Auto' AND State = 'Start Pending'"
+}} while ($left -and (Get-Date) -lt $until)
+"""
+TELL_BOOT = Words(["cat", "/proc/sys/kernel/random/boot_id"], (RUN_SCRIPT, payload(BOOT_TIME)))
+REBOOT = Words(["systemctl", "reboot"], (["shutdown.exe", "/r", "/t", "0"], b""))
+WAIT_SERVICES = Words(["systemctl", "is-system-running", "--wait"], (RUN_SCRIPT, payload(STARTED)))
 
 
 @dataclass(frozen=True)
@@ -43,10 +65,10 @@ class Rebooting:
         """Reboot one node; return why it did not come up again."""
         self.monitor.tell(Event(node, STEP, Progress.STARTED))
         try:
-            before = self.boot_id(node)
+            before = self.first_boot_id(node)
             # The connection may end before the answer comes.
             with suppress(Unreachable, TimeoutError):
-                self.guests.run(self.logins[node], ["systemctl", "reboot"], stdin=b"", deadline=ANSWER)
+                self.run(node, REBOOT)
             self.wait_boot(node, before)
         except (LabctlError, TimeoutError) as exc:
             error = exc if isinstance(exc, LabctlError) else LabctlError(str(exc))
@@ -55,9 +77,22 @@ class Rebooting:
         self.monitor.tell(Event(node, STEP, Progress.DONE))
         return None
 
+    def first_boot_id(self, node: str) -> str:
+        """Return the id of the node's boot. Raises LabctlError where it tells none."""
+        found = self.boot_id(node)
+        if not found:
+            raise LabctlError(_("{node} does not tell when it was started").format(node=node))
+        return found
+
     def boot_id(self, node: str) -> str:
         """Return the id of the node's boot."""
-        return self.guests.run(self.logins[node], ["cat", BOOT_ID], stdin=b"", deadline=ANSWER).stdout.strip()
+        return self.run(node, TELL_BOOT).stdout.strip()
+
+    def run(self, node: str, asked: Words, deadline: float = ANSWER) -> Answer:
+        """Run one of two commands on a node, by its system. Raises Unreachable or TimeoutError."""
+        login = self.logins[node]
+        words, stdin = asked.windows if login.windows else (asked.debian, b"")
+        return self.guests.run(login, words, stdin=stdin, deadline=deadline)
 
     def wait_boot(self, node: str, before: str) -> None:
         """Wait for another boot id, then for the services. Raises DeadlineMissed."""
@@ -72,8 +107,7 @@ class Rebooting:
             time.sleep(PAUSE)
         # A unit that fails makes it end with an error: the checks say what that means.
         with suppress(Unreachable, TimeoutError):
-            command = ["systemctl", "is-system-running", "--wait"]
-            self.guests.run(self.logins[node], command, stdin=b"", deadline=SERVICES)
+            self.run(node, WAIT_SERVICES, SERVICES)
 
 
 def run_rebooted_checks(

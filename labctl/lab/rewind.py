@@ -9,7 +9,8 @@ from labctl.errors import LabctlError, Refused
 from labctl.hypervisor.delivery import sweep
 from labctl.hypervisor.saved_state import StateNotUsable, load_saved_state
 from labctl.lab import keys
-from labctl.lab.ascent import LOGIN_DEADLINE, boot_deadline
+from labctl.lab.appliance import has_agent, wait_appliance
+from labctl.lab.ascent import APPLIANCE_DEADLINE, LOGIN_DEADLINE, boot_deadline
 from labctl.lab.board import give_board
 from labctl.lab.checkpoint import RESTORES, Checkpoint, find_checkpoint, own_domains
 from labctl.lab.frozen import flush, taken
@@ -120,7 +121,7 @@ class Rewind:
         for node in self.nodes:  # the old disks go all at once: this takes no time
             self.mould.write_identity(node, own[node.member])
             self.mould.fresh_disk(node).rename(self.mould.folders.disk(node.member))
-            give_board(self.mould.folders, node, self.mould.golden)
+            give_board(self.mould.folders, node, self.mould.golden, self.keeper.place.freezer.tpm_storage())
         flush(self.mould.folders.disk("x").parent)
         sweep(self.mould.golden.state("x").parent)
         self.each("restore", self.wake, RESTORES)
@@ -171,16 +172,21 @@ class Rewind:
 
     def personalise(self, node: PlannedNode, own: Keys) -> None:
         """Set its clock, give it randomness, leases and the lab's keys; a machine whose agent is dead has none."""
+        if not has_agent(node):
+            return
         deadline = (boot_deadline(node) if node.member in self.result.cold else LOGIN_DEADLINE) * self.factor
         with suppress(LabctlError):  # whether it can be used is for the login to tell
             self.keeper.place.machines.wait_agent(node.name, deadline)
             self.mould.personalise(node, own, LOGIN_DEADLINE * self.factor)
 
     def log_in(self, node: PlannedNode) -> None:
-        """Make a real login."""
+        """Make a real login; a machine without labctl's SSH server is asked by what it has instead."""
         login = keys.login(self.mould.folders, node)
         try:
-            self.keeper.place.guests.wait_login(login, LOGIN_DEADLINE * self.factor)
+            if has_agent(node):
+                self.keeper.place.guests.wait_login(login, LOGIN_DEADLINE * self.factor)
+            else:
+                wait_appliance(self.mould.folders, node, APPLIANCE_DEADLINE * self.factor)
         except LabctlError as exc:
             self.result.silent[node.member] = exc
             self.tell(node, "login", Progress.RUNNING, exc.message)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from labctl import powershell
+from labctl.checks.lines import LONGEST, printable
 from labctl.checks.model import Outcome, Result
 from labctl.errors import LabctlError, Refused
 from labctl.faults import Diagnosis, FaultState, cause_check, diagnose, find_faults, hides
@@ -227,7 +228,8 @@ def shows(fault: Fault, cause: Outcome, outcomes: Sequence[Outcome]) -> bool:
 def did_not_show(lab: str, fault: Fault, answer: Answer) -> LabctlError:
     """Return the error of a fault that was taken back."""
     seen = answer.code == 0
-    said = (answer.stderr or answer.stdout).strip()[-300:] or (_("its checks still pass") if seen else _("no message"))
+    said = printable((answer.stderr or answer.stdout).strip()[-LONGEST:])
+    said = said or (_("its checks still pass") if seen else _("no message"))
     text = _('the fault "{fault}" did not show on {node} and was taken back: {said}')
     hint = f"labctl reset {lab} --node {fault.node}"
     return LabctlError(text.format(fault=fault.id, node=fault.node, said=said), hint=hint)

@@ -16,8 +16,8 @@ from typing import Protocol
 
 from labctl.errors import LabctlError
 from labctl.language import _
-from labctl.plan.names import MANAGEMENT_PORT, SEATS, home_mark
-from labctl.plan.observed import Observed, Tag
+from labctl.plan.names import SEATS, home_mark
+from labctl.plan.observed import Endpoint, Observed, Tag
 from labctl.process import read_boot_id
 from labctl.store import Store
 
@@ -103,9 +103,9 @@ class Site:
         """Return the labs that were last brought up before the host was restarted."""
         return frozenset(lab for lab, known in self.store.labs().items() if known.boot not in {"", self.boot_id})
 
-    def who_answers(self, addresses: Collection[str], timeout: float) -> frozenset[str]:
-        """Return the addresses whose kernel accepts a connection on the SSH port within `timeout` seconds in all."""
-        return knock(addresses, MANAGEMENT_PORT, timeout)
+    def who_answers(self, endpoints: Collection[Endpoint], timeout: float) -> frozenset[Endpoint]:
+        """Return the endpoints whose kernel accepts a connection within `timeout` seconds in all."""
+        return knock(endpoints, timeout)
 
 
 def open_site(machines: Observer, environment: Mapping[str, str]) -> Site:
@@ -115,27 +115,27 @@ def open_site(machines: Observer, environment: Mapping[str, str]) -> Site:
     return Site(home=home, prefix=environment.get("LABCTL_PREFIX", ""), machines=machines, store=Store(home))
 
 
-def knock(addresses: Collection[str], port: int, timeout: float) -> frozenset[str]:
-    """Return the addresses that accept a TCP connection; all are asked at once, so many dead ones cost one timeout."""
+def knock(endpoints: Collection[Endpoint], timeout: float) -> frozenset[Endpoint]:
+    """Return the endpoints that accept a TCP connection; all are asked at once, so many dead ones cost one timeout."""
     until = time.monotonic() + timeout
-    found = set()
+    found: set[Endpoint] = set()
     with selectors.DefaultSelector() as waiting, ExitStack() as sockets:
-        for address in set(addresses):
+        for endpoint in set(endpoints):
             # A zone that is gone, or no descriptor left: nobody answers there.
             with suppress(OSError):
                 family, kind, protocol, _name, target = socket.getaddrinfo(
-                    address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+                    *endpoint, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
                 )[0]
                 connection = sockets.enter_context(socket.socket(family, kind, protocol))
                 connection.setblocking(False)
                 if connection.connect_ex(target) in {0, errno.EINPROGRESS}:
-                    waiting.register(connection, selectors.EVENT_WRITE, address)
+                    waiting.register(connection, selectors.EVENT_WRITE, endpoint)
         while waiting.get_map() and (left := until - time.monotonic()) > 0:
             for key, _events in waiting.select(left):
                 waiting.unregister(key.fileobj)
                 assert isinstance(key.fileobj, socket.socket)
                 if key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
-                    found.add(str(key.data))
+                    found.add(key.data)
     return frozenset(found)
 
 

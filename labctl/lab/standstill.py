@@ -1,25 +1,42 @@
 """Brings all running machines of a lab to a stop at one moment, with everything they wrote on their disks."""
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 from labctl.crew import Crew
 from labctl.lab.appliance import has_agent
 from labctl.lab.workplace import Workplace
 from labctl.plan.model import PlannedNode
-from labctl.render.windows.personalisation import FLUSH, POWERSHELL
+from labctl.render.windows.personalisation import FLUSH, POWERSHELL, clock_script
 from labctl.topology.hardware import System
 
 SAVES = 2  # memories written side by side; more only makes the disk seek
 SYNC_DEADLINE = 120.0
 
 
-def quiesce(place: Workplace, node: PlannedNode) -> None:
-    """Write a node's dirty pages to its disk: a cold boot from that disk must find everything."""
+def quiesce(place: Workplace, node: PlannedNode, deadline: float = SYNC_DEADLINE) -> None:
+    """Write a node's dirty pages to its disk: a cold boot from that disk must find everything.
+
+    A node without labctl's agent is left as it is: its disk is then as after a power cut.
+    """
     if not has_agent(node):
         return
     windows = node.system is System.WINDOWS
     words, script = (POWERSHELL, FLUSH) if windows else (("/bin/sync",), b"")
-    place.freezer.guest_exec(node.name, node.tag.seat_name, words, script, deadline=SYNC_DEADLINE)
+    place.freezer.guest_exec(node.name, node.tag.seat_name, words, script, deadline=deadline)
+
+
+def set_clock(place: Workplace, node: PlannedNode, deadline: float) -> None:
+    """Set the clock of a node that stood still, through its agent, which needs no link. Raises LabctlError.
+
+    A node without labctl's agent keeps its own clock: where it matters, it asks a time server of its lab.
+    """
+    if not has_agent(node):
+        return
+    now = time.time()
+    date = ("/bin/date", "--utc", f"--set=@{now:.3f}")
+    words, script = (POWERSHELL, clock_script(now)) if node.system is System.WINDOWS else (date, b"")
+    place.freezer.guest_exec(node.name, node.tag.seat_name, words, script, deadline=deadline)
 
 
 def suspend_together(place: Workplace, nodes: Sequence[PlannedNode]) -> None:

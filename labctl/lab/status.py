@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from labctl.errors import LabctlError
 from labctl.lab.crash import find_cause
 from labctl.lab.site import Site
-from labctl.plan.observed import DomainState, SeenDomain
+from labctl.plan.observed import DomainState, Endpoint, SeenDomain, Tag
 
 if TYPE_CHECKING:  # pydantic takes a fifth of the time that `labctl status` has
     from pydantic import JsonValue
@@ -24,9 +24,13 @@ REBOOT = "reboot"
 
 
 class NodeState(StrEnum):
-    """What one word says of a node; only `ready` means that it can be used."""
+    """What one word says of a node; only `ready` and `running` mean that it can be used.
+
+    `running` is said of a machine that cannot be asked: libvirt alone tells that it runs.
+    """
 
     READY = "ready"
+    RUNNING = "running"
     UNCONFIGURED = "not configured"
     SILENT = "silent"
     PAUSED = "paused"
@@ -35,11 +39,15 @@ class NodeState(StrEnum):
     MISSING = "missing"
 
 
+USABLE = frozenset({NodeState.READY, NodeState.RUNNING})
+
+
 @dataclass(frozen=True)
 class NodeStatus:
     """One node; `address` is its management address with its zone.
 
-    `reason` is libvirt's word for its state, or "reboot"; `cause` what QEMU said before it crashed.
+    `reason` is libvirt's word for its state, or "reboot"; `cause` what QEMU said before it crashed; `ssh` whether
+    labctl's own SSH server is there, which appliances and imported images do not have.
     """
 
     name: str
@@ -47,6 +55,7 @@ class NodeStatus:
     address: str
     reason: str = ""
     cause: str = ""
+    ssh: bool = True
 
 
 @dataclass(frozen=True)
@@ -89,10 +98,10 @@ def read_status(site: Site, busy: Callable[[str], bool], only: Collection[str] |
     if only is not None:
         labs = {lab: domains for lab, domains in labs.items() if lab in only}
     running = {
-        domain.tag.address
+        endpoint
         for domains in labs.values()
         for domain in domains
-        if domain.tag and domain.state is DomainState.RUNNING
+        if domain.tag and domain.state is DomainState.RUNNING and (endpoint := domain.tag.endpoint)
     }
     with ThreadPoolExecutor(max_workers=1) as beside:  # while guests make up their minds, the files are read
         asked = beside.submit(site.who_answers, running, ANSWER_TIMEOUT)
@@ -172,7 +181,7 @@ def read_machines(path: Path) -> tuple[str, ...]:
 
 
 def node_statuses(
-    layout: Sequence[str], domains: Sequence[SeenDomain], alive: Collection[str], rebooted: bool
+    layout: Sequence[str], domains: Sequence[SeenDomain], alive: Collection[Endpoint], rebooted: bool
 ) -> tuple[NodeStatus, ...]:
     """Return the nodes of a lab in its topology's order, the missing ones too."""
     seen = {domain.tag.member: domain for domain in domains if domain.tag}
@@ -185,17 +194,22 @@ def node_statuses(
     )
 
 
-def node_status(member: str, domain: SeenDomain, alive: Collection[str], rebooted: bool) -> NodeStatus:
+def node_status(member: str, domain: SeenDomain, alive: Collection[Endpoint], rebooted: bool) -> NodeStatus:
     """Return one node that exists."""
-    address = domain.tag.address if domain.tag else ""
-    state = node_state(domain, address in alive)
+    tag = domain.tag
+    state = node_state(domain, tag is not None and tag.endpoint in alive)
     reason = REBOOT if domain.stopped_by_reboot(rebooted) else domain.reason
     cause = find_cause(domain.name) if state is NodeState.CRASHED else ""
-    return NodeStatus(member, state, address, reason, cause)
+    return NodeStatus(member, state, tag.address if tag else "", reason, cause, has_ssh(tag))
+
+
+def has_ssh(tag: Tag | None) -> bool:
+    """Return whether a node has labctl's own SSH server."""
+    return tag is None or tag.answers == ""
 
 
 def node_state(domain: SeenDomain, answers: bool) -> NodeState:
-    """Return a node's state from libvirt's word and its own silence."""
+    """Return a node's state from libvirt's word and its own silence; one that cannot be asked is not silent."""
     match domain.state:
         case DomainState.PAUSED:
             return NodeState.PAUSED
@@ -204,9 +218,17 @@ def node_state(domain: SeenDomain, answers: bool) -> NodeState:
         case DomainState.CRASHED:
             return NodeState.CRASHED
         case DomainState.RUNNING:
-            if not answers:
-                return NodeState.SILENT
-            return NodeState.READY if domain.tag and domain.tag.configured else NodeState.UNCONFIGURED
+            return running_state(domain.tag, answers)
+
+
+def running_state(tag: Tag | None, answers: bool) -> NodeState:
+    """Return the state of a node that runs."""
+    asked = tag is None or tag.endpoint is not None
+    if asked and not answers:
+        return NodeState.SILENT
+    if tag is None or not tag.configured:
+        return NodeState.UNCONFIGURED
+    return NodeState.READY if asked else NodeState.RUNNING
 
 
 def lab_state(nodes: tuple[NodeStatus, ...], working: bool) -> str:
@@ -214,9 +236,9 @@ def lab_state(nodes: tuple[NodeStatus, ...], working: bool) -> str:
     states = {node.state for node in nodes}
     if working:
         return "working"
-    if states == {NodeState.READY}:
+    if states and states <= USABLE:
         return "ready"
-    if NodeState.READY in states:
+    if states & USABLE:
         return "partly"
     if states and states <= {NodeState.STOPPED, NodeState.MISSING}:
         return "stopped"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from labctl.checks.lines import printable
 from labctl.errors import LabctlError
 from labctl.hypervisor.delivery import Delivery
 from labctl.hypervisor.saved_state import StateNotUsable, load_saved_state
@@ -52,7 +53,7 @@ class Mould:
         self.write_identity(node, own)
         self.place.machines.remove_domain(node.name, node.tag.seat_name)
         fresh.rename(self.folders.disk(node.member))
-        give_board(self.folders, node, self.golden)
+        give_board(self.folders, node, self.golden, self.place.freezer.tpm_storage())
         # Its mark comes at the gate: a clone without the mark is made again after a crash.
         return self.wake(replace(node, tag=unconfigured(node.tag)))
 
@@ -107,5 +108,5 @@ class Mould:
         ended = self.place.freezer.guest_exec(node.name, node.tag.seat_name, words, script, deadline=deadline)
         if ended.code != 0:
             text = _("{node} could not be given what is its own: {said}")
-            said = ended.stdout.decode("utf-8", "replace").strip()[-200:] or f"code {ended.code}"
-            raise LabctlError(text.format(node=node.member, said=said))
+            said = ended.stdout.decode("utf-8", "replace").strip()[-200:]
+            raise LabctlError(text.format(node=node.member, said=printable(said) or f"code {ended.code}"))

@@ -8,7 +8,7 @@ NODE_WORDS = {
     NodeState.READY: (N_("ready"), N_("ready")), NodeState.UNCONFIGURED: (N_("not configured"), N_("unfinished")),
     NodeState.SILENT: (N_("does not answer"), N_("silent")), NodeState.PAUSED: (N_("paused"), N_("paused")),
     NodeState.STOPPED: (N_("stopped"), N_("stopped")), NodeState.CRASHED: (N_("crashed"), N_("crashed")),
-    NodeState.MISSING: (N_("missing"), N_("missing")),
+    NodeState.MISSING: (N_("missing"), N_("missing")), NodeState.RUNNING: (N_("runs"), N_("runs")),
 }  # fmt: skip
 # The words of a lab are not those of a machine, which differ from them in French.
 LAB_WORDS = {

@@ -24,7 +24,7 @@ from labctl.language import _
 from labctl.plan.lab import Setting, plan_lab
 from labctl.plan.model import ActionKind, Folders, Plan, PlannedImage
 from labctl.plan.names import SEATS
-from labctl.plan.observed import Observed
+from labctl.plan.observed import Endpoint, Observed
 from labctl.playbook import Watched
 from labctl.shipped import shipped_folder
 from labctl.ssh import Login
@@ -96,13 +96,13 @@ class Workplace(Site):
             unfinished=frozenset(begun),
         )  # fmt: skip
 
-    def who_answers(self, addresses: Collection[str], timeout: float) -> frozenset[str]:
-        """Return the addresses whose kernel accepts a connection on the SSH port; all are asked at once."""
-        if not addresses:
+    def who_answers(self, endpoints: Collection[Endpoint], timeout: float) -> frozenset[Endpoint]:
+        """Return the endpoints whose kernel accepts a connection; all are asked at once."""
+        if not endpoints:
             return frozenset()
-        with ThreadPoolExecutor(max_workers=len(addresses)) as workers:
-            asked = {address: workers.submit(self.guests.answers, address, timeout) for address in addresses}
-            return frozenset(address for address, answer in asked.items() if answer.result())
+        with ThreadPoolExecutor(max_workers=len(endpoints)) as workers:
+            asked = {one: workers.submit(self.guests.answers, one.address, timeout, one.port) for one in endpoints}
+            return frozenset(endpoint for endpoint, answer in asked.items() if answer.result())
 
     def folders(self, lab: str) -> Folders:
         """Return where a lab keeps its files. Raises LabctlError for a name that would lead out of the home folder."""

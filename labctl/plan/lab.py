@@ -24,7 +24,7 @@ from labctl.plan.model import (
 )
 from labctl.plan.observed import Observed, Tag
 from labctl.topology.catalogue import Catalogue
-from labctl.topology.hardware import COMMON, System
+from labctl.topology.hardware import ANSWERS, COMMON, System
 from labctl.topology.model import Interface, Internet, Node, Segment, Topology
 
 RENDER_VERSION = "1"  # raised when rendered machines change in a way that running ones must follow
@@ -187,7 +187,10 @@ def plan_node(member: str, lab: LabFacts) -> PlannedNode:
         system=facts.system, hardware=facts.hardware,
     )  # fmt: skip
     spec, configured = machine_hash(planned), services_hash(node.services, lab.setting)
-    tag = replace(lab.base, member=member, spec=spec, configured=configured, address=planned.address)
+    tag = replace(
+        lab.base, member=member, spec=spec, configured=configured, address=planned.address,
+        answers=ANSWERS.get(facts.system, ""),
+    )  # fmt: skip
     golden = lab.golden.nodes[member].services if member in lab.golden.nodes else node.services
     varied = tuple(service for service, given in node.services.items() if given != golden.get(service))
     return replace(planned, tag=tag, varied=varied, unvaried=services_hash(golden, lab.setting) if varied else "")

@@ -1,8 +1,14 @@
 """What was seen on the host: the world that planning takes as an argument."""
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Network
+from typing import NamedTuple
+
+from labctl.plan.names import MANAGEMENT_PORT
+
+PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 
 
 class DomainState(StrEnum):
@@ -14,6 +20,13 @@ class DomainState(StrEnum):
     CRASHED = "crashed"
 
 
+class Endpoint(NamedTuple):
+    """Where a machine is asked whether it lives: an address with its zone, and a TCP port."""
+
+    address: str
+    port: int = MANAGEMENT_PORT
+
+
 @dataclass(frozen=True)
 class Tag:
     """Our metadata on a libvirt object: whose it is and what it was made from.
@@ -22,7 +35,8 @@ class Tag:
     `configured` the hash of what Ansible last brought to its end, empty before; `address` a node's
     management address with its zone; `home` the mark of the installation that made it; `golden` the
     golden lab that it was cloned from, empty for a machine that was built; `seat` the name that names
-    on this host are made of, empty where it is the lab's own.
+    on this host are made of, empty where it is the lab's own; `answers` the TCP port on which a node answers, empty
+    for that of labctl's SSH server, "nothing" for a node that cannot be asked.
     """
 
     lab: str
@@ -35,6 +49,15 @@ class Tag:
     home: str = ""
     golden: str = ""
     seat: str = ""
+    answers: str = ""
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """Return where the node is asked whether it lives, None where it cannot be asked."""
+        if not self.answers:
+            return Endpoint(self.address)
+        port = int(self.answers) if PORT.fullmatch(self.answers) else 0
+        return Endpoint(self.address, port) if 0 < port < 1 << 16 else None
 
     @property
     def seat_name(self) -> str:

@@ -18,6 +18,7 @@ LABS = {
 NODES = {
     "ready": Sign("✔", "good"), "not configured": Sign("…", "busy"), "silent": Sign("?", "busy"),
     "paused": Sign("‖", "busy"), "stopped": Sign("■", "off"), "crashed": Sign("✘", "bad"), "missing": Sign("○", "bad"),
+    "running": Sign("▶", "good"),
 }  # fmt: skip
 CHECKS = {"passed": Sign("✔", "good"), "failed": Sign("✘", "bad"), "unknown": Sign("?", "busy")}
 
@@ -32,7 +33,7 @@ EXAMS = {
 }  # fmt: skip
 
 
-RUNNING = frozenset({"ready", "not configured", "silent", "paused"})
+RUNNING = frozenset({"ready", "running", "not configured", "silent", "paused"})
 
 
 def has_screen(state: str) -> bool:

@@ -1,12 +1,14 @@
 """Our metadata as XML: the tag of a libvirt object to its element, and back."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from xml.etree import ElementTree
 
 from labctl.plan.observed import Tag
 
 NAMESPACE = "urn:labctl:object:1"
 PREFIX = "labctl"
+KNOWN = frozenset(field.name for field in fields(Tag))
+LATER = frozenset({"seat", "answers"})  # words that tags did not have at first
 
 
 def render_tag(tag: Tag) -> str:
@@ -18,8 +20,11 @@ def render_tag(tag: Tag) -> str:
 
 
 def tag_attributes(tag: Tag) -> dict[str, str]:
-    """Return the attributes of the element; that of a lab in its own seat is as it was before seats were lent."""
-    return {key: value for key, value in asdict(tag).items() if value or key != "seat"}
+    """Return the attributes of the element; where they say nothing new, it is as it was before there were these words.
+
+    A label that was written without a word is read as if it were empty, and a word of a later version is passed over.
+    """
+    return {key: value for key, value in asdict(tag).items() if value or key not in LATER}
 
 
 def parse_tag(document: str) -> Tag | None:
@@ -31,7 +36,7 @@ def parse_tag(document: str) -> Tag | None:
     if found is None:
         return None
     try:
-        return Tag(**found.attrib)
+        return Tag(**{key: value for key, value in found.attrib.items() if key in KNOWN})
     except TypeError:
         return None
 

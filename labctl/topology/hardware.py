@@ -13,6 +13,16 @@ class System(StrEnum):
     IMPORT = "import"  # the school's own image: labctl starts it and configures nothing on it
 
 
+NOTHING = "nothing"
+# The TCP port on which a machine answers when it is up, where that is not the one of labctl's own SSH server.
+ANSWERS = {System.OPNSENSE: "443", System.IMPORT: NOTHING}
+
+
+def runs_programs(system: System) -> bool:
+    """Return whether labctl can log in to a machine of its own images and run a program there."""
+    return system not in ANSWERS
+
+
 class Firmware(StrEnum):
     """What boots the disk."""
 

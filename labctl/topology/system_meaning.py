@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from labctl.language import _
 from labctl.topology.catalogue import Catalogue
 from labctl.topology.faults import Fault
-from labctl.topology.hardware import System
+from labctl.topology.hardware import System, runs_programs
 from labctl.topology.message_probes import Log
 from labctl.topology.model import Check, Topology
 from labctl.topology.parts import Parts
@@ -79,7 +79,11 @@ def unserved(steps: Steps, services: object, system: System, catalogue: Catalogu
 
 def kind_findings(probe: Probe, system: System, steps: Steps, parts: Parts, catalogue: Catalogue) -> Iterator[Finding]:
     """Yield a kind of probe, a key or a path that means nothing on the system that is asked."""
-    if isinstance(probe, Log | Backup) and probe.at and system_of(probe.at, parts, catalogue) is System.WINDOWS:
+    if not runs_programs(system):
+        text = _("a machine that labctl can run programs on: an appliance is asked from the others, or from `host`")
+        yield Finding((*steps, "type"), text, quoted(system))
+        return
+    if isinstance(probe, Log | Backup) and probe.at and system_of(probe.at, parts, catalogue) is not System.DEBIAN:
         yield Finding((*steps, "at"), _("a node that runs Linux"), quoted(probe.at))
     if system is not System.WINDOWS:
         if isinstance(probe, WINDOWS_ONLY):

@@ -1,6 +1,5 @@
 """The verbs that change labs, done as jobs by the rooms below; each may be done again after a crash."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +16,8 @@ from labctl.lab.lock import hold_lab, who
 from labctl.lab.own_values import assign_values
 from labctl.lab.rewind import restore_checkpoint
 from labctl.lab.source import load_source
-from labctl.lab.standstill import everywhere
-from labctl.lab.status import NodeState, read_status
+from labctl.lab.standstill import everywhere, set_clock
+from labctl.lab.status import USABLE, NodeState, read_status
 from labctl.lab.wish import Pace, Stop
 from labctl.lab.workplace import Workplace
 from labctl.language import _, ngettext
@@ -89,7 +88,7 @@ class Acts:
         """Let the machines of a lab stand still; their memory stays as it is."""
         place, lab = self.place, job.wish.lab
         with hold_lab(place.home, lab, "suspend"):
-            nodes = self.nodes_in(lab, {NodeState.READY, NodeState.SILENT, NodeState.UNCONFIGURED})
+            nodes = self.nodes_in(lab, {*USABLE, NodeState.SILENT, NodeState.UNCONFIGURED})
             place.store.add_event(lab, who(), "suspend", ", ".join(node.member for node in nodes))
             teller.step(_("suspending the machines"))
             everywhere(nodes, lambda node: place.freezer.suspend_domain(node.name, node.tag.seat_name), len(nodes))
@@ -110,8 +109,7 @@ class Acts:
     def tell_time(self, node: PlannedNode) -> None:
         """Set the clock of a machine that stood still; one whose agent is dead keeps its own."""
         try:
-            argv = ["/bin/sh", "-c", 'date -s @"$(cat)"']
-            self.place.freezer.guest_exec(node.name, node.tag.seat_name, argv, host_time(), deadline=CLOCK_SECONDS)
+            set_clock(self.place, node, CLOCK_SECONDS)
         except LabctlError:
             return
 
@@ -159,11 +157,6 @@ class Counting:
             return
         fraction = None if self.total else event.fraction
         self.teller.tell(Event(event.subject, event.step, event.progress, event.detail, fraction))
-
-
-def host_time() -> bytes:
-    """Return the seconds since 1970 as text."""
-    return str(int(time.time())).encode()
 
 
 def words(job: Job, key: str) -> tuple[str, ...]:

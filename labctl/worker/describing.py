@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from labctl.lab.status import LabStatus, NodeState, NodeStatus
+from labctl.lab.status import USABLE, LabStatus, NodeState, NodeStatus
 from labctl.lab.words import LAB_WORDS, NODE_WORDS, why
 from labctl.language import N_, _, current_language
 from labctl.topology.model import Node, Topology
@@ -23,7 +23,7 @@ JOB_WORDS = {
     JobState.FAILED: N_("failed"), JobState.INTERRUPTED: N_("interrupted"),
 }  # fmt: skip
 STATE_WORDS = {**LAB_WORDS, LabState.SUSPENDED: N_("suspended"), LabState.ABSENT: N_("not started")}
-TYPED = frozenset({NodeState.READY, NodeState.UNCONFIGURED, NodeState.SILENT, NodeState.PAUSED})
+TYPED = frozenset({*USABLE, NodeState.UNCONFIGURED, NodeState.SILENT, NodeState.PAUSED})
 
 
 def describe_job(job: Job, ahead: int) -> JobLine:
@@ -61,7 +61,7 @@ def describe_lab(
     state = state_of(status)
     return LabLine(
         lab=status.name, topology=status.topology, title=title, owner=status.owner, owner_name=owner_name,
-        state=state, words=state_words(state), nodes_ready=sum(n.state is NodeState.READY for n in status.nodes),
+        state=state, words=state_words(state), nodes_ready=sum(n.state in USABLE for n in status.nodes),
         nodes=len(status.nodes), checks=describe_checks(status.checks), job=job, suspend_at=suspend_at,
         made=status.made,
     )  # fmt: skip
@@ -70,7 +70,7 @@ def describe_lab(
 def describe_node(status: NodeStatus, node: Node | None, holders: Sequence[str] = ()) -> NodeLine:
     """Return a machine as a line; `node` is what the topology says of it, None for one that it does not name."""
     language = current_language()
-    runs = status.state in TYPED
+    ways = (mode for mode in ConsoleMode if mode is not ConsoleMode.SSH or status.ssh)
     addresses = () if node is None else tuple(
         (name, one.network, str(one.address)) for name, one in node.interfaces.items()
     )  # fmt: skip
@@ -78,7 +78,7 @@ def describe_node(status: NodeStatus, node: Node | None, holders: Sequence[str] 
         node=status.name, state=str(status.state), words=node_words(status.state), why=why(status),
         description=node.description.pick(language) if node and node.description else "",
         image=node.image if node else "", services=tuple(node.services) if node else (), addresses=addresses,
-        consoles=tuple(ConsoleMode) if runs else (), holders=tuple(holders),
+        consoles=tuple(ways) if status.state in TYPED else (), holders=tuple(holders),
     )  # fmt: skip
 
 

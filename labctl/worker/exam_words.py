@@ -19,8 +19,9 @@ MARKS = (30, 15, 10, 5, 2, 1)  # minutes left at which a candidate is told so
 RUNS = "running"
 # An exam pulls the link by which a machine says that it is ready: that it runs is what can be seen.
 SEEN_AS = {
-    NodeState.READY: RUNS, NodeState.UNCONFIGURED: RUNS, NodeState.SILENT: RUNS, NodeState.PAUSED: "paused",
-    NodeState.STOPPED: "stopped", NodeState.CRASHED: "crashed", NodeState.MISSING: "missing",
+    NodeState.READY: RUNS, NodeState.RUNNING: RUNS, NodeState.UNCONFIGURED: RUNS, NodeState.SILENT: RUNS,
+    NodeState.PAUSED: "paused", NodeState.STOPPED: "stopped", NodeState.CRASHED: "crashed",
+    NodeState.MISSING: "missing",
 }  # fmt: skip
 MACHINE_WORDS = {
     "running": N_("runs"), "paused": N_("stands still"), "stopped": N_("is off"), "crashed": N_("has crashed"),

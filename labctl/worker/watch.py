@@ -13,7 +13,18 @@ from dataclasses import replace
 from labctl.errors import HostNotReady, LabctlError
 from labctl.hypervisor.events import Change
 from labctl.lab.lock import is_held
-from labctl.lab.status import LabStatus, NodeState, NodeStatus, find_layouts, lab_names, lab_state, read_status
+from labctl.lab.status import (
+    USABLE,
+    LabStatus,
+    NodeState,
+    NodeStatus,
+    find_layouts,
+    has_ssh,
+    lab_names,
+    lab_state,
+    read_status,
+    running_state,
+)
 from labctl.lab.workplace import Workplace
 from labctl.language import _
 from labctl.plan.names import is_spare
@@ -26,7 +37,7 @@ LONGEST_LOOK = 15.0  # seconds after which libvirt counts as hanging
 MIND = 1.0  # seconds between two looks at whether it does
 RETRY = 5.0  # seconds until a machine that did not answer is asked again
 PATIENT = 600.0  # seconds for which that goes on
-SHOWS_IT_RUNS = frozenset({NodeState.READY, NodeState.PAUSED})
+SHOWS_IT_RUNS = frozenset({*USABLE, NodeState.PAUSED})
 
 
 class Watch:
@@ -229,7 +240,7 @@ def quick_node(member: str, seen: SeenDomain | None, before: NodeState | None) -
     """Return a node from libvirt's word and what it was before: whether it answers is found out later."""
     if seen is None:
         return NodeStatus(member, NodeState.MISSING, "")
-    address = seen.tag.address if seen.tag else ""
+    tag = seen.tag
     match seen.state:
         case DomainState.PAUSED:
             state = NodeState.PAUSED
@@ -238,9 +249,9 @@ def quick_node(member: str, seen: SeenDomain | None, before: NodeState | None) -
         case DomainState.CRASHED:
             state = NodeState.CRASHED
         case DomainState.RUNNING:
-            configured = seen.tag is not None and seen.tag.configured != ""
-            state = NodeState.READY if configured and before in SHOWS_IT_RUNS else NodeState.SILENT
-    return NodeStatus(member, state, address, seen.reason)
+            configured = tag is not None and tag.configured != ""
+            state = running_state(tag, answers=configured and before in SHOWS_IT_RUNS)
+    return NodeStatus(member, state, tag.address if tag else "", seen.reason, ssh=has_ssh(tag))
 
 
 def state_of(status: LabStatus | None) -> LabState:

@@ -9,15 +9,19 @@ import pytest
 
 from labctl.errors import HostNotReady, LabctlError, Refused
 from labctl.exam.allowed import AllowedNames, resolve
+from labctl.exam.evidence.sources import find_board
 from labctl.exam.machines import HostConsoles, HostLabs
 from labctl.images.copying import copy_disk
 from labctl.lab.barring import is_barred
+from labctl.lab.board import clear_board
 from labctl.lab.down import take_down
+from labctl.lab.frozen import Frozen
 from labctl.lab.lock import hold_lab
 from labctl.lab.wish import Pace
 from labctl.lab.workplace import Workplace
 from labctl.monitor import Silent
 from labctl.plan.observed import DomainState
+from labctl.topology.hardware import Firmware, Hardware
 from tests.exam.test_supervise import Heard
 from tests.lab.doubles import Crash, Fault, World, make_place
 from tests.lab.test_checkpoint import LAB, NODES, begin, disks, memories, states, step, work
@@ -192,6 +196,23 @@ def test_a_copy_has_all_and_leaves_machines_standing_still(tmp_path: Path) -> No
     assert one.copy(LAB, "001/freeze-1") == copied  # said again, nothing is copied again
     assert [kept(place, node) for node in NODES] == step("late")
     assert oct((place.home / "exams" / "e6" / "frozen" / "001" / "freeze-1" / "disks").stat().st_mode)[-3:] == "700"
+
+
+def test_a_copy_has_what_the_board_of_a_uefi_machine_remembers(tmp_path: Path) -> None:
+    _world, place = begin(tmp_path / "home")
+    one = labs(place)
+    layout = one.layout(LAB)
+    uefi = Hardware(firmware=Firmware.UEFI)
+    nodes = tuple(replace(node, hardware=uefi) if node.member == "desk" else node for node in layout.nodes)
+    one.layouts[LAB] = replace(layout, nodes=nodes)
+    clear_board(layout.folders, nodes[1])
+    layout.folders.nvram("desk").write_bytes(b"boot order")
+    one.suspend(LAB)
+    one.copy(LAB, "001/freeze-1")
+    copy = place.home / "exams" / "e6" / "frozen" / "001" / "freeze-1"
+    (kept,) = find_board(Frozen("", "", copy), "desk").values()
+    assert kept.read_bytes() == b"boot order"
+    assert find_board(Frozen("", "", copy), "server") == {}
 
 
 def test_a_machine_that_is_off_is_copied_as_it_is(tmp_path: Path) -> None:

@@ -283,6 +283,9 @@ class Freezer(Machines):
     def versions(self) -> Versions:
         return Versions("1", "1")
 
+    def tpm_storage(self) -> Path:
+        return Path("/nonexistent")  # no machine of these worlds has a TPM
+
 
 class Images:
     """An image store whose images are always there."""
@@ -347,7 +350,7 @@ class Guests:
         code = 1 if self.world.closed else 0
         return Answer(0, json.dumps([{"code": code, "seconds": 0.1} for _task in tasks]), "")
 
-    def answers(self, address: str, timeout: float) -> bool:  # noqa: ARG002
+    def answers(self, address: str, timeout: float, port: int) -> bool:  # noqa: ARG002
         return True
 
     def sessions(self) -> AbstractContextManager["Guests"]:

@@ -1,13 +1,14 @@
 """Checks after a reboot: only a node that came up under another boot id counts, and one that is lost fails nothing."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from labctl.checks.model import Question, Reply, Result
 from labctl.lab.rebooting import Rebooting, concerned_nodes, run_rebooted_checks
 from labctl.monitor import Event, Progress
-from labctl.ssh import Answer, Login, Unreachable
+from labctl.powershell import RUN_SCRIPT
+from labctl.ssh import Answer, Login, Unreachable, require_server
 from labctl.topology.hardware import System
 from labctl.topology.load import load_topology
 from labctl.topology.model import Topology
@@ -23,12 +24,16 @@ class Guests:
 
     deaf: str = ""  # ignores the command
     lost: str = ""  # never comes back
+    mute: str = ""  # does not tell when it was started
     away: dict[str, int] = field(default_factory=dict)
     boots: dict[str, int] = field(default_factory=dict)
+    asked: list[tuple[tuple[str, ...], bytes]] = field(default_factory=list)
 
     def run(self, login: Login, argv: Sequence[str], *, stdin: bytes, deadline: float) -> Answer:  # noqa: ARG002
+        require_server(login)
         name = login.name
-        if argv == ["systemctl", "reboot"]:
+        self.asked.append((tuple(argv), stdin))
+        if argv in (["systemctl", "reboot"], ["shutdown.exe", "/r", "/t", "0"]):
             if name != self.deaf:
                 self.away[name] = 10**6 if name == self.lost else 2
                 self.boots[name] = self.boots.get(name, 0) + 1
@@ -36,12 +41,13 @@ class Guests:
         if self.away.get(name, 0):
             self.away[name] -= 1
             raise Unreachable("no answer")
-        return Answer(0, f"boot-{self.boots.get(name, 0)}\n", "")
+        said = "" if name == self.mute else f"boot-{self.boots.get(name, 0)}\n"
+        return Answer(0, said, "")
 
     def wait_login(self, login: Login, deadline: float) -> float:
         raise NotImplementedError
 
-    def answers(self, address: str, timeout: float) -> bool:
+    def answers(self, address: str, timeout: float, port: int) -> bool:
         raise NotImplementedError
 
 
@@ -104,3 +110,25 @@ def test_a_node_that_does_not_reboot_or_does_not_come_back_decides_nothing() -> 
         (found,) = run_rebooted_checks([check], topology, rebooting, Fine())
         assert (found.result, found.rebooted) == (Result.UNKNOWN, False)
         assert "has not come up again" in found.seen
+
+
+def test_a_windows_is_rebooted_by_its_own_commands() -> None:
+    topology = small()
+    node = next(iter(topology.nodes))
+    guests = Guests()
+    known = {node: replace(logins(topology)[node], system=System.WINDOWS)}
+    assert Rebooting(guests, known, Told(), deadline=20).reboot([node]) == {}
+    assert guests.boots == {node: 1}
+    assert {argv for argv, _stdin in guests.asked} == {RUN_SCRIPT, ("shutdown.exe", "/r", "/t", "0")}
+
+
+def test_what_cannot_be_rebooted_is_told_at_once() -> None:
+    topology = small()
+    node = next(iter(topology.nodes))
+    check = make({"type": "command", "run": ["true"]}, origin=node, after_reboot=True)
+    known = {node: replace(logins(topology)[node], system=System.OPNSENSE)}
+    (found,) = run_rebooted_checks([check], topology, Rebooting(Guests(), known, Told(), deadline=600), Fine())
+    assert (found.result, found.rebooted) == (Result.UNKNOWN, False)
+    assert "has no SSH server" in found.seen
+    errors = Rebooting(Guests(mute=node), logins(topology), Told(), deadline=600).reboot([node])
+    assert errors[node].message == f"{node} does not tell when it was started"

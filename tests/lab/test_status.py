@@ -17,14 +17,14 @@ from labctl.lab.site import Site, knock
 from labctl.lab.status import ANSWER_TIMEOUT, LabStatus, NodeState, read_status
 from labctl.lab.workplace import Workplace
 from labctl.plan.model import ActionKind, Reason
-from labctl.plan.observed import DomainState, Observed, SeenDomain
+from labctl.plan.observed import DomainState, Endpoint, Observed, SeenDomain
 from labctl.topology.load import load_topology
 from tests.lab.doubles import World, make_place
 from tests.lab.test_up import SMALL, up
 from tests.worlds import catalogue, converged, plan
 
 LAB = "small-alice"
-NOBODY = frozenset[str]()
+NOBODY = frozenset[Endpoint]()
 
 
 def look(place: Workplace) -> LabStatus:
@@ -63,7 +63,7 @@ def test_a_restart_of_the_host_is_why_machines_are_stopped(place: Workplace, wor
     _plan, result = up(after)
     assert not result.failures
     assert look(after).state == "ready"
-    assert after.labs_before_reboot() == NOBODY
+    assert not after.labs_before_reboot()
 
 
 @pytest.mark.parametrize(
@@ -186,14 +186,14 @@ def crowd(tmp_path: Path) -> Crowd:
 class Alive(Site):
     """A site whose machines all answer at once."""
 
-    def who_answers(self, addresses: Collection[str], timeout: float) -> frozenset[str]:  # noqa: ARG002  Site's
-        return frozenset(addresses)
+    def who_answers(self, endpoints: Collection[Endpoint], timeout: float) -> frozenset[Endpoint]:  # noqa: ARG002  Site's
+        return frozenset(endpoints)
 
 
 class Dead(Site):
     """A site whose machines take every second that they are given."""
 
-    def who_answers(self, addresses: Collection[str], timeout: float) -> frozenset[str]:  # noqa: ARG002  Site's
+    def who_answers(self, endpoints: Collection[Endpoint], timeout: float) -> frozenset[Endpoint]:  # noqa: ARG002  Site's
         time.sleep(timeout)
         return NOBODY
 
@@ -233,13 +233,14 @@ def test_all_are_asked_at_once(listening: int) -> None:
             one.setblocking(False)
             one.connect_ex(("127.0.0.1", port))
         start = time.monotonic()
-        assert knock([f"127.0.0.{number}" for number in range(2, 122)], port, 0.4) == NOBODY
-        assert knock(["127.0.0.1"], port, 0.4) == NOBODY
+        assert knock([Endpoint(f"127.0.0.{number}", port) for number in range(2, 122)], 0.4) == NOBODY
+        assert knock([Endpoint("127.0.0.1", port)], 0.4) == NOBODY
         assert time.monotonic() - start < 1.5
         for one in taken:
             one.close()
-    assert knock(["::1", "fe80::1%nowhere", "not an address"], listening, 5) == {"::1"}
-    assert knock([], listening, 5) == NOBODY
+    asked = [Endpoint(address, listening) for address in ("::1", "fe80::1%nowhere", "not an address")]
+    assert knock(asked, 5) == {Endpoint("::1", listening)}
+    assert knock([], 5) == NOBODY
 
 
 NOW = datetime(2025, 11, 22, 12, 0, tzinfo=UTC)

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -105,10 +106,11 @@ def write_disks(collector: Collector, material: Material, writing: Writing) -> N
             writing.missing.append(_("{node}: there is no frozen disk").format(node=machine.node))
             continue
 
-        def keep(path: Path, source: Path = machine.disk) -> None:
+        def keep(path: Path, source: Path) -> None:
             link_or_copy(source, path, collector.copy)
 
-        writing.make(f"disks/{machine.node}.qcow2", keep)
+        for name, source in {f"{machine.node}.qcow2": machine.disk, **machine.board}.items():
+            writing.make(f"disks/{name}", partial(keep, source=source))
     known = read_hashes(collector.session / GOLDEN)
     disks: dict[str, JsonValue] = {}
     for machine in material.machines:
@@ -167,6 +169,10 @@ def write_configuration(collector: Collector, material: Material, writing: Writi
         if not machine.disk.exists() or not machine.base:
             writing.missing.append(_("{node}: there is no frozen disk").format(node=machine.node))
             continue
+        if not machine.is_read:
+            text = _("{node}: labctl reads configuration and typed commands from disks of Debian machines alone")
+            writing.missing.append(text.format(node=machine.node))
+            continue
         end = read_tree(machine.chain, machine.paths)
         found = find_difference(machine.node, collector.golden_tree(machine), end, load_start(material, machine))
         writing.write(f"configuration/{machine.node}.diff", write_difference(found).encode("utf-8", "replace"))
@@ -197,7 +203,7 @@ def write_logs(_collector: Collector, material: Material, writing: Writing) -> N
         except FileNotFoundError:
             writing.missing.append(_("{node}: its console wrote no log").format(node=machine.node))
         try:
-            for path, content in read_histories(machine.chain).items() if machine.disk.exists() else ():
+            for path, content in read_histories(machine.chain).items() if machine.is_read else ():
                 name = f"logs/{machine.node}.{safe(path.strip('/').rpartition('/')[0].replace('/', '-'))}"
                 while f"{name}.history" in writing.files:  # two names may look the same once they are harmless
                     name += "_"

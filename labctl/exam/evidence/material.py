@@ -8,6 +8,7 @@ from typing import Protocol
 from pydantic import JsonValue
 
 from labctl.lab.frozen import taken
+from labctl.topology.hardware import System
 from labctl.topology.variants import Value
 
 SMALL = 24 << 20  # bytes for each machine: description, picture, differences; more than was ever seen
@@ -25,7 +26,8 @@ class Recorder(Protocol):
 class Machine:
     """One machine. `name` and `seat` are libvirt's; `disk` is the frozen copy, `base` what it stands on, nearest first.
 
-    `paths` are watched beside /etc; `console` is the log of its serial console.
+    `paths` are watched beside /etc; `console` is the log of its serial console. `board` are the frozen files of what a
+    UEFI machine remembers beside its disk, by what they are called in the evidence.
     """
 
     node: str
@@ -35,11 +37,18 @@ class Machine:
     base: tuple[Path, ...]
     console: Path
     paths: tuple[str, ...] = ()
+    system: System = System.DEBIAN
+    board: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def chain(self) -> tuple[Path, ...]:
         """Return all files of its disk, the topmost first."""
         return (self.disk, *self.base)
+
+    @property
+    def is_read(self) -> bool:
+        """Return whether labctl reads files from its disk: those of Debian lie on ext4."""
+        return self.system is System.DEBIAN and self.disk.exists()
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from labctl.exam.standing import CandidateStanding, Frozen
 from labctl.golden import golden_folder
 from labctl.images.overlay import chain
 from labctl.lab.checkpoint import own_domains
+from labctl.lab.frozen import Frozen as FrozenLab
 from labctl.lab.workplace import Workplace
 from labctl.language import _
 from labctl.plan.model import NetworkKind, Plan
@@ -74,6 +75,7 @@ def find_material(
                 base=own_base(place, copy / "disks" / f"{node.member}.qcow2"),
                 console=layout.folders.serial_log(node.member),
                 paths=tuple(paper.exam.evidence.paths.get(node.member, ())),
+                system=node.system, board=find_board(FrozenLab("", "", copy), node.member),
             )
             for node in layout.nodes
         ),
@@ -91,6 +93,12 @@ def find_material(
         flows={network: path for network, (path, _bridge) in flows.items()},
         screenshots=paper.exam.evidence.screenshots,
     )  # fmt: skip
+
+
+def find_board(copy: FrozenLab, node: str) -> dict[str, Path]:
+    """Return the frozen files of what the board of a machine remembers: its firmware's variables, its TPM's state."""
+    files = {f"{node}.nvram.fd": copy.nvram(node), f"{node}.tpm.permall": copy.tpm(node)}
+    return {name: path for name, path in files.items() if path.exists()}
 
 
 def choose_folder(session: Session, candidate: CandidateStanding, copy: str) -> str:

@@ -27,6 +27,12 @@ def render_windows_personalisation(node: PlannedNode, keys: Keys, password: str,
     return one_block(f"$data = '{data}'\n" + read_text("personalise.ps1"))
 
 
+def clock_script(now: float) -> bytes:
+    """Return the script that sets the clock of a Windows that stood still. `now` is in seconds since the epoch."""
+    moment = f"[DateTimeOffset]::FromUnixTimeMilliseconds({round(now * 1000)}).LocalDateTime"
+    return one_block(f"Set-Date -Date {moment} | Out-Null")
+
+
 def hygiene_script() -> bytes:
     """Return the script that tells whether a Windows can be frozen and cloned, as one JSON object."""
     return one_block(read_text("hygiene.ps1"))

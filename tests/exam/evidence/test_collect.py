@@ -19,6 +19,7 @@ from labctl.exam.evidence.verify import verify
 from labctl.exam.session import Session
 from labctl.lab.frozen import taken
 from labctl.monitor import Silent
+from labctl.topology.hardware import System
 from tests.exam.evidence.folders import manifest_of
 from tests.exam.sessions import HandClock, make_session
 from tests.images.disks import make_disk, make_overlay, make_tree
@@ -146,6 +147,22 @@ def test_what_is_not_wanted_is_neither_taken_nor_missed(
     unseen = replace(plain, folder="c001b", flows={"outside": Path("/nothing")})
     (said,) = told_missing(collector.collect(unseen, signed(session)) or whole)
     assert "outside" in said
+
+
+def test_of_a_machine_that_is_no_debian_disk_and_board_are_kept_and_the_rest_is_told(
+    collector: Collector, material: Material, session: Session, tmp_path: Path
+) -> None:
+    (tmp_path / "vars.fd").write_bytes(b"variables")
+    board = {"web.nvram.fd": tmp_path / "vars.fd"}
+    windows = replace(material.machines[0], system=System.WINDOWS, board=board)
+    whole = collector.collect(replace(material, machines=(windows,)), signed(session))
+    assert whole is not None
+    assert {"disks/web.qcow2", "disks/web.nvram.fd", "machines/web.xml", "logs/web.console.log"} <= whole.files.keys()
+    assert not [name for name in whole.files if name.startswith("configuration/") or name.endswith(".history")]
+    assert "web: labctl reads configuration and typed commands from disks of Debian machines alone" in " ".join(
+        told_missing(whole)
+    )
+    assert verify(session.folder / "evidence/c001").ok
 
 
 def test_a_hostile_disk_is_kept_and_told(collector: Collector, material: Material, session: Session) -> None:

@@ -1,4 +1,4 @@
-"""Builds, signs and puts on a disc the UEFI application that stands in for Windows Setup; it takes gcc and ld."""
+"""Builds, signs and puts on discs the UEFI applications that stand in for Windows; it takes gcc and ld."""
 
 import hashlib
 import io
@@ -11,22 +11,22 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from pycdlib import PyCdlib
 
-SOURCE = Path(__file__).with_name("setup.c")
+SETUP, COUNTER = (Path(__file__).with_name(name) for name in ("setup.c", "counter.c"))
 KEPT = "*(.text.efi_main) *(.text*) *(.rodata*) *(.data*) *(.bss*) *(COMMON)"
 LAYOUT = f"SECTIONS {{ . = 0x1000; .all : {{ {KEPT} }} /DISCARD/ : {{ *(*) }} }}"
 HEADERS, ALIGNED = 0x200, 0x1000
 SNAKEOIL = Path("/usr/share/ovmf/PkKek-1-snakeoil")  # Debian's key for tests, in OVMF_VARS_4M.snakeoil.fd
 
 
-def build_application(folder: Path) -> bytes:
-    """Return the application as a PE file."""
-    code = folder / "setup.o"
+def build_application(folder: Path, source: Path = SETUP) -> bytes:
+    """Return an application as a PE file."""
+    code = folder / "application.o"
     flags = [
         "-Os", "-ffreestanding", "-fpie", "-fno-stack-protector", "-mno-red-zone", "-fno-asynchronous-unwind-tables",
         "-ffunction-sections", "-mno-sse", "-fcf-protection=none", "-fno-builtin", "-Wall", "-Wextra", "-Werror",
     ]  # fmt: skip
-    subprocess.run(["gcc", *flags, "-c", SOURCE, "-o", code], check=True)
-    layout, flat = folder / "layout", folder / "setup.bin"
+    subprocess.run(["gcc", *flags, "-c", source, "-o", code], check=True)
+    layout, flat = folder / "layout", folder / "application.bin"
     layout.write_text(LAYOUT)
     subprocess.run(["ld", "-nostdlib", "-T", layout, "--oformat", "binary", "-o", flat, code], check=True)
     return portable_executable(flat.read_bytes())

@@ -3,13 +3,8 @@
  * of an installation and switches the machine off. Structures and numbers: UEFI Specification 2.10, 4 to 13; the
  * discs: ECMA-119 with Joliet. Lines that start with "seen" are for the tests. */
 
-typedef unsigned char u8;
-typedef unsigned short u16;
-typedef unsigned int u32;
-typedef unsigned long long u64;
-#define EFI __attribute__((ms_abi))
+#include "uefi.h"
 
-typedef struct { u32 a; u16 b, c; u8 d[8]; } Guid;
 typedef struct { u32 id; u8 removable, present, partition, read_only, caching; u32 block, align; u64 last; } Media;
 typedef struct Disk Disk;
 struct Disk {
@@ -20,28 +15,11 @@ struct Disk {
   u64 (EFI *write)(Disk *, u32, u64, u64, void *);
   u64 (EFI *flush)(Disk *);
 };
-typedef struct Keyboard Keyboard;
-struct Keyboard { void *reset; u64 (EFI *read)(Keyboard *, u16 *); };
 typedef struct { u32 revision; void *parent, *table, *device; } Loaded;
 
-static u64 *boot, *runtime;
-static Keyboard *keyboard;
 static void *image;
 static u8 page[2048] __attribute__((aligned(4096))), text[65536] __attribute__((aligned(4096)));
 static u8 block[65536] __attribute__((aligned(4096))), name[256];
-
-static void out(u16 port, u8 value) { __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port)); }
-static u8 in(u16 port) { u8 value; __asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port)); return value; }
-
-static void say(const char *words) {
-  for (; *words; words++) {
-    while (!(in(0x3FD) & 0x20)) {}
-    out(0x3F8, (u8)*words);
-  }
-}
-
-static void stall(u64 microseconds) { ((u64 (EFI *)(u64))boot[28])(microseconds); }
-static void restart(u32 kind) { ((void (EFI *)(u32, u64, u64, void *))runtime[10])(kind, 0, 0, 0); }
 
 static void *protocol(void *handle, const Guid *guid) {
   void *found = 0;
@@ -50,7 +28,6 @@ static void *protocol(void *handle, const Guid *guid) {
 
 static const Guid BLOCK = {0x964e5b21, 0x6459, 0x11d2, {0x8e, 0x39, 0, 0xa0, 0xc9, 0x69, 0x72, 0x3b}};
 static const Guid LOADED = {0x5b1b31a1, 0x9562, 0x11d2, {0x8e, 0x3f, 0, 0xa0, 0xc9, 0x69, 0x72, 0x3b}};
-static const Guid TPM = {0x607f766c, 0x7455, 0x42be, {0x93, 0x0b, 0xe4, 0xd7, 0x6d, 0xb2, 0x72, 0x0f}};
 static const Guid GLOBAL = {0x8be4df61, 0x93ca, 0x11d2, {0xaa, 0x0d, 0, 0xe0, 0x98, 0x03, 0x2b, 0x8c}};
 
 static u32 little(const u8 *p) { return p[0] | p[1] << 8 | p[2] << 16 | (u32)p[3] << 24; }
@@ -140,11 +117,9 @@ static void tell_machine(void) {
   static u16 variable[] = {'S', 'e', 'c', 'u', 'r', 'e', 'B', 'o', 'o', 't', 0};
   u8 on = 0;
   u64 size = 1;
-  void *tpm = 0;
   ((u64 (EFI *)(u16 *, const Guid *, u32 *, u64 *, void *))runtime[6])(variable, &GLOBAL, 0, &size, &on);
-  ((u64 (EFI *)(const Guid *, void *, void **))boot[37])(&TPM, 0, &tpm);
   say(on ? "seen secure boot on\r\n" : "seen secure boot off\r\n");
-  say(tpm ? "seen tpm\r\n" : "seen no tpm\r\n");
+  say(find_tpm() ? "seen tpm\r\n" : "seen no tpm\r\n");
   say(hard ? "seen disk\r\n" : "seen no disk\r\n");
 }
 
@@ -231,9 +206,7 @@ static void go_on(void) {
 EFI u64 efi_main(void *handle, u64 *table) {
   Loaded *loaded;
   image = handle;
-  boot = (u64 *)table[12] + 3, runtime = (u64 *)table[11] + 3;
-  keyboard = (Keyboard *)table[6];
-  ((u64 (EFI *)(u64, u64, u64, void *))boot[29])(0, 0, 0, 0); /* no watchdog */
+  begin(table);
   search();
   loaded = protocol(image, &LOADED);
   if (hard && protocol(loaded->device, &BLOCK) == hard) go_on();

@@ -21,7 +21,7 @@ from labctl.lab.keys import draw_password, ensure_password
 from labctl.plan.model import Folders, PlannedNode
 from labctl.plan.observed import Observed
 from labctl.render.identity import Keys
-from labctl.render.windows.personalisation import FLUSH, hygiene_script, render_windows_personalisation
+from labctl.render.windows.personalisation import FLUSH, clock_script, hygiene_script, render_windows_personalisation
 from labctl.topology.hardware import Firmware, Hardware, System
 from tests.worlds import plan
 
@@ -43,6 +43,7 @@ def test_good_machines_are_frozen() -> None:
         ),
         ({"dc": replace(GOOD, pending_reboot=True)}, "dc waits for a restart"),
         ({"dc": replace(GOOD, evaluation_days=3)}, "the evaluation of Windows on dc ends in 3 days"),
+        ({"dc": replace(GOOD, evaluation_days=1)}, "the evaluation of Windows on dc ends in 1 day"),
         ({"dc": replace(GOOD, licence=5)}, "Windows on dc is not activated, and its time of grace is over"),
         ({"dc": replace(GOOD, sid="")}, "dc has no security identifier"),
     ],
@@ -83,10 +84,10 @@ def test_the_variables_of_the_firmware_go_with_the_disk(tmp_path: Path) -> None:
     frozen = Frozen("x", "x", tmp_path / "golden")
     node = windows_node()
     clear_board(lab, node)
-    assert keep_board(lab, node, frozen) == ()
+    assert keep_board(lab, node, frozen, tmp_path) == ()
     lab.nvram(node.member).write_bytes(b"boot order")
-    assert keep_board(lab, node, frozen) == (frozen.nvram(node.member),)
-    give_board(clone, node, frozen)
+    assert keep_board(lab, node, frozen, tmp_path) == (frozen.nvram(node.member),)
+    give_board(clone, node, frozen, tmp_path)
     assert clone.nvram(node.member).read_bytes() == b"boot order"
     assert clone.nvram(node.member).stat().st_mode & 0o777 == 0o600
     clear_board(clone, node)  # a machine that is made anew begins with those of the package
@@ -95,7 +96,7 @@ def test_the_variables_of_the_firmware_go_with_the_disk(tmp_path: Path) -> None:
 
 def test_a_bios_machine_has_no_board_to_remember(tmp_path: Path) -> None:
     node = plan(Observed()).nodes[0]
-    give_board(Folders(tmp_path), node, Frozen("x", "x", tmp_path / "golden"))
+    give_board(Folders(tmp_path), node, Frozen("x", "x", tmp_path / "golden"), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -139,7 +140,9 @@ def test_values_of_a_clone_reach_powershell_as_data() -> None:
     assert told["now"] == 1_800_000_000_500
 
 
-@pytest.mark.parametrize("script", [hygiene_script(), FLUSH], ids=["hygiene", "flush"])
+@pytest.mark.parametrize(
+    "script", [hygiene_script(), clock_script(1_800_000_000.5), FLUSH], ids=["hygiene", "clock", "flush"]
+)
 def test_what_powershell_reads_from_its_input_is_ascii_and_ends_its_block(script: bytes) -> None:
     assert script.isascii()
     assert script.endswith(b"\r\n")

@@ -135,3 +135,14 @@ def test_a_person_stops_the_wait(monkeypatch: pytest.MonkeyPatch, port: Port) ->
     threading.Timer(0.2, asked.set).start()
     with pytest.raises(Interrupted):
         follow(port, Installation(), 1.0, lambda _phase: None, check)
+
+
+def test_what_a_machine_says_moves_no_cursor() -> None:
+    told = Installation()
+    for line in ("@labctl-log C:\\x\x1b[2J", "one\x1b]0;title\x07", "@labctl-end"):
+        told.read(line)
+    told.read('@labctl {"facts": {"edition\\u001b": "Server\\u001b[2J"}}')
+    assert told.logs == ["C:\\x[2J", "  one]0;title"]
+    assert told.facts == {"edition": "Server[2J"}
+    with pytest.raises(LabctlError, match=r"in the machine: no \[2J disc$"):
+        told.read('@labctl {"failed": "no \\u001b[2J disc"}')

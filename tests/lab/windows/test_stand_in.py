@@ -5,9 +5,7 @@ serial port what it found. What only Windows itself can show is listed in docs/w
 """
 
 import os
-import pwd
 import re
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from labctl.errors import LabctlError
-from labctl.hypervisor.door import Hypervisor
 from labctl.images.recipe import RECIPES, MediaRecipe
 from labctl.images.store import ImageSpec, ImageStore
 from labctl.lab.installation import ORDER
@@ -23,9 +20,10 @@ from labctl.lab.windows_image import Factory, Request, build_windows
 from labctl.lab.wish import Pace
 from labctl.monitor import Event
 from labctl.render.windows.machine import InstallMachine, render_install
-from tests.hypervisor.daemon import PrivateDaemon, running_daemon
+from tests.hypervisor.daemon import PrivateDaemon
 from tests.images.windows_discs import SERVER_2022, WINDOWS_11, Made, make_drivers, make_wim
 from tests.lab.windows.firmware import make_bootable
+from tests.lab.windows.private import Door, without_what_a_session_lacks
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(1800)]
 
@@ -36,16 +34,6 @@ SNAKEOIL = """<os>
     <loader readonly='yes' secure='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.secboot.fd</loader>
     <nvram template='/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd'/>
   </os>"""
-
-
-class Door(Hypervisor):
-    """The door to the tests' own daemon, whose guests run as "nobody"."""
-
-    def qemu_owner(self) -> tuple[int, int]:
-        if os.geteuid():
-            return super().qemu_owner()
-        user = pwd.getpwnam("nobody")
-        return user.pw_uid, user.pw_gid
 
 
 class Refusal(LabctlError):
@@ -70,10 +58,7 @@ class Bench:
         """Render the machine as it is for Windows; the folder is opened to the user of the tests' own daemon."""
         self.folder = machine.folder
         os.chown(machine.folder, *self.door.qemu_owner())
-        # The tests' own daemon changes no owners, and refuses to be told that it must not.
-        text = re.sub("<seclabel[^>]*/>", "", render_install(machine, accelerator))
-        # The agent's socket would have a longer path in its folder than Linux takes; the stand-in has no agent.
-        text = re.sub("<channel.*?</channel>", "", text, flags=re.DOTALL)
+        text = without_what_a_session_lacks(render_install(machine, accelerator))
         return re.sub("<os firmware.*</os>", SNAKEOIL, text, flags=re.DOTALL) if self.test_keys else text
 
     def check(self) -> None:
@@ -94,16 +79,6 @@ class Bench:
         """Return what is left of a build: machines, folders that are not whole."""
         names = [domain.name for domain in self.door.observe("lctest-").domains]
         return names + [path.name for path in (self.home / "images").glob("partial-*")]
-
-
-@pytest.fixture(scope="module")
-def daemon() -> Iterator[PrivateDaemon]:
-    with running_daemon() as private:
-        drop = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
-        environment = {**os.environ, "HOME": str(private.folder), "XDG_CONFIG_HOME": str(private.folder / "config")}
-        command = [*drop, "swtpm_setup", "--create-config-files", "skip-if-exist"]
-        subprocess.run(command, env=environment, check=True, capture_output=True)  # who may sign for a TPM of this user
-        yield private
 
 
 @pytest.fixture

@@ -6,12 +6,14 @@ try {
     Set-Date -Date $clock | Out-Null
     # sshd reads this file at each login; its rights stay.
     [IO.File]::WriteAllText("$env:ProgramData\ssh\administrators_authorized_keys", $own.authorized_keys)
-    # The Administrator by his number: his name depends on the language, and on a domain controller he is the domain's.
-    $controller = (Get-CimInstance -ClassName Win32_ComputerSystem).DomainRole -ge 4
-    $scope = if ($controller) { '' } else { ' AND LocalAccount = TRUE' }
-    $account = Get-CimInstance -ClassName Win32_UserAccount -Filter "SID LIKE 'S-1-5-21-%-500'$scope" | Select-Object -First 1
-    $entry = [ADSI]"WinNT://./$($account.Name),user"
-    $entry.SetPassword($own.password)
+    # On a domain controller the Administrator is the domain's: the directory's secret gives his password, for members too.
+    if ((Get-CimInstance -ClassName Win32_ComputerSystem).DomainRole -lt 4) {
+        # By his number: his name depends on the language.
+        $filter = "SID LIKE 'S-1-5-21-%-500' AND LocalAccount = TRUE"
+        $account = Get-CimInstance -ClassName Win32_UserAccount -Filter $filter | Select-Object -First 1
+        $entry = [ADSI]"WinNT://./$($account.Name),user"
+        $entry.SetPassword($own.password)
+    }
     foreach ($name in $own.leased) {
         & ipconfig.exe /renew $name | Out-Null
     }
