@@ -11,7 +11,7 @@ from markupsafe import Markup
 from labctl.plan.names import derive_mac, object_uuid
 from labctl.plan.observed import Tag
 from labctl.render.tag import render_tag
-from labctl.render.xml import environment
+from labctl.render.xml import WINDOWS_ZONE, environment
 
 
 @dataclass(frozen=True)
@@ -61,5 +61,6 @@ def render_install(machine: InstallMachine, accelerator: str) -> str:
     return environment().get_template("windows/install.xml.j2").render(
         machine=machine,
         virtualisation="kvm" if accelerator == "kvm" else "qemu",
+        windows_zone=WINDOWS_ZONE,
         tag=Markup(render_tag(machine.tag)),  # noqa: S704  render_tag quotes every value
     )  # fmt: skip
