@@ -167,6 +167,11 @@ def test_every_task_is_a_function_of_the_file_that_it_is_looked_for_in() -> None
         assert all(f"function invoke-{task}(" in text for task in tasks)
 
 
+def test_a_command_that_people_are_shown_asks_for_the_same_thing() -> None:
+    shown = ask(make(REGISTRY), system=System.WINDOWS).command
+    assert shown == "Get-ItemProperty -LiteralPath 'Registry::HKEY_LOCAL_MACHINE\\SYSTEM\\x' -Name 'y'"
+
+
 def test_a_program_is_ascii_and_takes_only_what_it_needs() -> None:
     short, long = (len(windows_program([ask(make(one), system=System.WINDOWS)])) for one in (PROBES[-5], SERVICE))
     assert short < long
