@@ -9,7 +9,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from labctl.plan.names import derive_mac, object_uuid
-from labctl.plan.observed import Tag
+from labctl.plan.observed import WORKBENCH, Tag
 from labctl.render.tag import render_tag
 from labctl.render.xml import WINDOWS_ZONE, environment
 
@@ -18,7 +18,8 @@ from labctl.render.xml import WINDOWS_ZONE, environment
 class InstallMachine:
     """A machine for one installation. `discs` are Windows', virtio-win's and the answers, in this order; MiB.
 
-    `online` plugs in its network card, behind which only the host's own network is.
+    `online` plugs in its network card, behind which only the host's own network is; `home` is the mark of the
+    installation that it belongs to.
     """
 
     name: str
@@ -29,6 +30,7 @@ class InstallMachine:
     secure_boot: bool = False
     tpm: bool = False
     online: bool = False
+    home: str = ""
 
     @property
     def disk(self) -> Path:
@@ -53,7 +55,7 @@ class InstallMachine:
     @property
     def tag(self) -> Tag:
         """Return our mark: the machine is of no lab."""
-        return Tag(lab=self.name, topology="image", owner="image", member=self.name, spec="")
+        return Tag(self.name, WORKBENCH, owner="image", member=self.name, spec="", home=self.home)
 
 
 def render_install(machine: InstallMachine, accelerator: str) -> str:
