@@ -35,6 +35,7 @@ from labctl.render.windows.versions import WINDOWS, WindowsVersion
 MEMORY = 4096  # MiB for an installation
 GROWN = 30 << 30  # bytes: an installed Windows, and its copy without holes
 CONVERT_SECONDS = 3600.0
+LICENSED = 1  # SoftwareLicensingProduct.LicenseStatus
 PNG = b"\x89PNG"
 # How far the whole is when a phase begins.
 FRACTIONS: Mapping[Phase, float] = dict(zip(ORDER, (0.1, 0.15, 0.45, 0.6, 0.75, 0.85), strict=True))
@@ -206,8 +207,13 @@ def describe(edition: Edition) -> dict[str, str | int]:
 
 
 def given_of(request: Request, facts: Mapping[str, str | int], digest: str) -> Given:
-    """Return where the image comes from. The days of an evaluation run from today; other editions have none."""
-    timed = {**facts, "measured": datetime.now(UTC).date().isoformat()}
+    """Return where the image comes from. The days of an activated evaluation run from today; other editions have none.
+
+    Where it is not activated, sysprep has set its time back, and it begins with the first start of a machine.
+    """
+    timed = dict(facts)
+    if facts.get("licence") == LICENSED:
+        timed["measured"] = datetime.now(UTC).date().isoformat()
     if not str(facts["edition"]).endswith(EVALUATION):
         timed = {name: value for name, value in facts.items() if name != "evaluation_days"}
     return Given(

@@ -17,13 +17,15 @@ from tree_sitter import Language, Node, Parser
 from labctl.errors import ExitCode, Refused
 from labctl.hypervisor.tpm import copy_owned, give_state, state_file
 from labctl.images.given import Given
+from labctl.images.recipe import RECIPES
 from labctl.images.store import Image
 from labctl.lab.board import clear_board, give_board, keep_board
 from labctl.lab.evaluation import check_evaluations, days_left
 from labctl.lab.frozen import Frozen
-from labctl.lab.hygiene import State, judge
+from labctl.lab.hygiene import State, is_not_activated, judge
 from labctl.lab.keys import draw_password, ensure_password
 from labctl.lab.up import bring_up
+from labctl.lab.windows_image import Request, given_of
 from labctl.lab.wish import Pace, Stop, Wish
 from labctl.monitor import Silent
 from labctl.plan.model import Folders, PlannedNode
@@ -55,12 +57,18 @@ def test_good_machines_are_frozen() -> None:
         ),
         ({"dc": replace(GOOD, pending_reboot=True)}, "dc waits for a restart"),
         ({"dc": replace(GOOD, evaluation_days=3)}, "the evaluation of Windows on dc ends in 3 days"),
-        ({"dc": replace(GOOD, licence=5)}, "Windows on dc is not activated, and its time of grace is over"),
+        ({"dc": replace(GOOD, licence=5, evaluation_days=0)}, "the evaluation of Windows on dc ends in 0 days"),
         ({"dc": replace(GOOD, sid="")}, "dc has no security identifier"),
     ],
 )  # fmt: skip
 def test_what_would_spoil_every_clone_is_told(states: dict[str, State], problem: str) -> None:
     assert list(judge(states)) == [problem]
+
+
+def test_a_windows_that_is_not_activated_is_frozen_and_said_to_be_so() -> None:
+    silent = replace(GOOD, licence=5)
+    assert list(judge({"poste": silent})) == []
+    assert [is_not_activated(one) for one in (silent, GOOD, replace(silent, evaluation_days=0))] == [True, False, False]
 
 
 def image(**facts: str | int) -> Image:
@@ -73,6 +81,16 @@ def test_the_days_of_an_evaluation_run_from_the_day_they_were_read() -> None:
     assert days_left(timed, date(2026, 1, 31)) == 150
     assert days_left(timed, date(2027, 1, 1)) == 0
     assert days_left(image(edition="ServerStandard"), date(2026, 1, 1)) is None
+
+
+def test_the_days_of_an_evaluation_that_is_not_activated_begin_with_a_machine() -> None:
+    asleep = image(evaluation_days=3)
+    assert days_left(asleep, date(2036, 1, 1)) == 3
+    check_evaluations([asleep])  # its machines are asked before they are frozen
+    request = Request(RECIPES["windows-2022"], Path("w.iso"), Path("v.iso"))  # type: ignore[arg-type]
+    facts = {"edition": "ServerStandardEval", "evaluation_days": 10}
+    assert "measured" not in given_of(request, {**facts, "licence": 2}, "0" * 64).facts
+    assert "measured" in given_of(request, {**facts, "licence": 1}, "0" * 64).facts
 
 
 @pytest.mark.parametrize(("days", "words"), [(6, "in 6 days"), (1, "in 1 day:"), (0, "in 0 days")])

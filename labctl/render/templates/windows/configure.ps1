@@ -78,6 +78,7 @@ function Send-Licence {
             edition = (Get-ItemProperty -Path 'HKLM:\SOFTWARE\Microsoft\Windows NT\CurrentVersion').EditionID
             build = [Environment]::OSVersion.Version.Build
             evaluation_days = [int][Math]::Floor($product.GracePeriodRemaining / 1440)
+            licence = [int]$product.LicenseStatus
             rearms = [int]$service.RemainingWindowsReArmCount
         }
     }
