@@ -8,7 +8,7 @@ import pytest
 from labctl.checks.decide import decide
 from labctl.checks.kinds import ON_WINDOWS
 from labctl.checks.model import Reply, Result
-from labctl.checks.questions import FOLDER, WINDOWS_TASKS, ask, windows_program
+from labctl.checks.questions import CONTROLLER, FOLDER, WINDOWS_TASKS, ask, windows_program
 from labctl.topology.hardware import System
 from labctl.topology.probes import ON_WINDOWS as ASKED
 from labctl.topology.probes import WINDOWS_ONLY
@@ -159,7 +159,7 @@ def test_no_lie_of_a_node_ends_in_a_traceback_and_no_error_decides(probe: dict[s
 
 
 def test_every_task_is_a_function_of_the_file_that_it_is_looked_for_in() -> None:
-    assert {path.name for path in FOLDER.glob("*.ps1")} == set(WINDOWS_TASKS)
+    assert {path.name for path in FOLDER.glob("*.ps1")} == {*WINDOWS_TASKS, CONTROLLER}
     wanted = {str(ask(make(probe), system=System.WINDOWS).task["do"]) for probe in PROBES}
     assert wanted == {task for tasks in WINDOWS_TASKS.values() for task in tasks}
     for name, tasks in WINDOWS_TASKS.items():

@@ -77,7 +77,7 @@ try {
     Set-Management $node
     Set-Secret "$ssh\administrators_authorized_keys" $node.authorized_keys
     Enable-Administrator
-    # At the first start labctl brings the key of the server through the agent: everybody on this machine reads the disc.
+    # At the first start labctl brings the server's key through the agent: everybody on this machine reads the disc.
     if (Test-Path -LiteralPath "$ssh\ssh_host_ed25519_key") { Start-Service -Name sshd }
     # labctl waits for the agent and takes it for "SSH answers".
     Start-Service -Name QEMU-GA

@@ -14,8 +14,8 @@ try {
     # A domain controller has no accounts but those of its domain, whose passwords all clones have in common.
     if ((Get-CimInstance -ClassName Win32_ComputerSystem).DomainRole -lt 4) {
         # By his number: his name depends on the language.
-        $account = Get-CimInstance -ClassName Win32_UserAccount -Filter "SID LIKE 'S-1-5-21-%-500' AND LocalAccount = TRUE" |
-            Select-Object -First 1
+        $account = Get-CimInstance -ClassName Win32_UserAccount -Filter `
+            "SID LIKE 'S-1-5-21-%-500' AND LocalAccount = TRUE" | Select-Object -First 1
         $entry = [ADSI]"WinNT://./$($account.Name),user"
         $entry.SetPassword($own.password)
     }
