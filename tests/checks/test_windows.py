@@ -1,6 +1,7 @@
 """Probes of Windows machines: how each is asked, and what replies in the agent's format show."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -165,6 +166,18 @@ def test_every_task_is_a_function_of_the_file_that_it_is_looked_for_in() -> None
     for name, tasks in WINDOWS_TASKS.items():
         text = (FOLDER / name).read_text(encoding="utf-8").lower()
         assert all(f"function invoke-{task}(" in text for task in tasks)
+
+
+def test_the_agent_asks_nobody_whom_a_login_by_key_has_no_credentials_for() -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in FOLDER.glob("*.ps1"))
+    assert "Get-DhcpServerInDC" not in text
+    assert "Get-DhcpServerSetting" in text
+
+
+def test_an_address_without_a_way_to_it_is_no_answer() -> None:
+    """Windows throws instead of answering "unreachable"; code 2 would mean that the name is unknown."""
+    text = (FOLDER / "agent.ps1").read_text(encoding="utf-8")
+    assert re.search(r"try \{\s+\$answer = \$ping\.Send\(.*\s+\} catch \{[^}]*@\{ code = 1;", text)
 
 
 def test_a_command_that_people_are_shown_asks_for_the_same_thing() -> None:

@@ -178,6 +178,15 @@ def test_the_disc_of_a_clone_stays_in_its_drive_and_holds_no_private_key() -> No
     assert b"PRIVATE" not in b"".join(node_files(node(), KEYS, PASSWORD, "fr-FR").values())
 
 
+def test_a_clone_waits_for_its_cards_and_lets_labctl_in_at_the_very_end() -> None:
+    text = (SCRIPTS / "identity.ps1").read_text(encoding="utf-8")
+    acts = text[text.index("    Wait-Setup\n") :]
+    words = ("Set-CardName", "Enable-Administrator", "Start-Service -Name sshd", "Start-Service -Name QEMU-GA")
+    assert [acts.index(word) for word in words] == sorted(acts.index(word) for word in words)
+    assert text.count("Get-NetAdapter ") == 1  # where it is waited for
+    assert "catch {\n    Send-Failure" in acts  # on the serial port, where labctl reads what a start says
+
+
 @pytest.mark.parametrize(
     ("member", "name"),
     [("web", "web"), ("serveur-annuaire", "serveur-annuair"), ("abcdefghijklmn-o", "abcdefghijklmn")],

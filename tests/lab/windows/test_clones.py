@@ -91,7 +91,7 @@ def test_the_days_of_an_evaluation_that_is_not_activated_begin_with_a_machine() 
     assert days_left(asleep, date(2036, 1, 1)) == 3
     check_evaluations([asleep])  # its machines are asked before they are frozen
     request = Request(RECIPES["windows-2022"], Path("w.iso"), Path("v.iso"))  # type: ignore[arg-type]
-    facts = {"edition": "ServerStandardEval", "evaluation_days": 10}
+    facts: dict[str, str | int] = {"edition": "ServerStandardEval", "evaluation_days": 10}
     assert "measured" not in given_of(request, {**facts, "licence": 2}, "0" * 64).facts
     assert "measured" in given_of(request, {**facts, "licence": 1}, "0" * 64).facts
 
