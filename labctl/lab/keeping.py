@@ -14,7 +14,6 @@ import psutil
 from labctl.errors import LabctlError, Refused
 from labctl.images.copying import copy_disk
 from labctl.images.overlay import chain
-from labctl.lab.appliance import has_agent
 from labctl.lab.board import keep_board
 from labctl.lab.checkpoint import (
     Checkpoint,
@@ -29,7 +28,7 @@ from labctl.lab.checkpoint import (
 )
 from labctl.lab.frozen import Frozen, seal, taken
 from labctl.lab.lock import hold_lab, who
-from labctl.lab.standstill import SAVES, everywhere, quiesce, set_clock, suspend_together
+from labctl.lab.standstill import SAVES, everywhere, quiesce, suspend_together
 from labctl.lab.thaw import Mould
 from labctl.lab.wish import Pace, Stop
 from labctl.lab.workplace import Workplace
@@ -193,7 +192,7 @@ def keep(keeper: Keeper, draft: Checkpoint, layout: Plan, nodes: Sequence[Planne
         failures = put_back(mould, nodes, keeper.monitor)
         still = time.monotonic() - start
         alive = [node for node in nodes if node.member not in failures]
-        everywhere(alive, lambda node: mend_clock(keeper, node), len(alive))
+        everywhere(alive, lambda node: set_clock(keeper, node), len(alive))
         checkpoint = finish(draft, nodes)
     except Exception:
         put_back(mould, nodes, keeper.monitor)
@@ -232,13 +231,12 @@ def freeze(keeper: Keeper, draft: Checkpoint, layout: Plan, nodes: Sequence[Plan
     everywhere(nodes, save, SAVES)
 
 
-def mend_clock(keeper: Keeper, node: PlannedNode) -> None:
-    """Set the clock of a machine that stood still; a machine without an agent, or with a dead one, keeps its own."""
-    if not has_agent(node):
-        return
+def set_clock(keeper: Keeper, node: PlannedNode) -> None:
+    """Set the clock of a machine that stood still; a machine whose agent is dead keeps its own."""
     try:
         keeper.place.machines.wait_agent(node.name, CLOCK_DEADLINE)  # its channel opens a moment after the machine
-        set_clock(keeper.place, node, CLOCK_DEADLINE)
+        words = ["/bin/date", "--utc", f"--set=@{time.time():.3f}"]
+        keeper.place.freezer.guest_exec(node.name, node.tag.seat_name, words, deadline=CLOCK_DEADLINE)
     except LabctlError as exc:
         keeper.monitor.tell(Event(node.member, "resume", Progress.RUNNING, exc.message))
 

@@ -13,8 +13,7 @@ from labctl.lab.checking import Prober, run_checks
 from labctl.lab.doors import Runner
 from labctl.language import _
 from labctl.monitor import Event, Monitor, Progress
-from labctl.powershell import RUN_SCRIPT, payload
-from labctl.ssh import Answer, Login, Unreachable
+from labctl.ssh import Login, Unreachable
 from labctl.topology.model import Check, Topology
 
 STEP = "reboot"
@@ -22,13 +21,7 @@ DEADLINE = 300  # seconds; a machine without hardware acceleration takes up to a
 SERVICES = 120  # seconds for what starts at boot to have started
 ANSWER = 30  # seconds for one question
 PAUSE = 1.0  # seconds between two looks
-# What tells one boot from another, and what asks for one: on Linux, and in PowerShell. The first process of a Windows
-# has another birthday each time.
-BOOT_ID = (
-    ("cat", "/proc/sys/kernel/random/boot_id"),
-    "(Get-CimInstance -ClassName Win32_Process -Filter 'ProcessId = 4').CreationDate.ToFileTimeUtc()",
-)
-REBOOT = (("systemctl", "reboot"), "& shutdown.exe /r /f /t 0")
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 @dataclass(frozen=True)
@@ -53,7 +46,7 @@ class Rebooting:
             before = self.boot_id(node)
             # The connection may end before the answer comes.
             with suppress(Unreachable, TimeoutError):
-                self.run(node, REBOOT)
+                self.guests.run(self.logins[node], ["systemctl", "reboot"], stdin=b"", deadline=ANSWER)
             self.wait_boot(node, before)
         except (LabctlError, TimeoutError) as exc:
             error = exc if isinstance(exc, LabctlError) else LabctlError(str(exc))
@@ -64,14 +57,7 @@ class Rebooting:
 
     def boot_id(self, node: str) -> str:
         """Return the id of the node's boot."""
-        return self.run(node, BOOT_ID).stdout.strip()
-
-    def run(self, node: str, ways: tuple[Sequence[str], str]) -> Answer:
-        """Run what a node's system understands of the two."""
-        login = self.logins[node]
-        if login.windows:
-            return self.guests.run(login, RUN_SCRIPT, stdin=payload(ways[1]), deadline=ANSWER)
-        return self.guests.run(login, ways[0], stdin=b"", deadline=ANSWER)
+        return self.guests.run(self.logins[node], ["cat", BOOT_ID], stdin=b"", deadline=ANSWER).stdout.strip()
 
     def wait_boot(self, node: str, before: str) -> None:
         """Wait for another boot id, then for the services. Raises DeadlineMissed."""
@@ -84,8 +70,6 @@ class Rebooting:
                 text = _("{node} has not come up again within {seconds:.0f} s after a reboot")
                 raise DeadlineMissed(text.format(node=node, seconds=self.deadline))
             time.sleep(PAUSE)
-        if self.logins[node].windows:
-            return
         # A unit that fails makes it end with an error: the checks say what that means.
         with suppress(Unreachable, TimeoutError):
             command = ["systemctl", "is-system-running", "--wait"]

@@ -1,13 +1,12 @@
 """Brings all running machines of a lab to a stop at one moment, with everything they wrote on their disks."""
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 
 from labctl.crew import Crew
 from labctl.lab.appliance import has_agent
 from labctl.lab.workplace import Workplace
 from labctl.plan.model import PlannedNode
-from labctl.render.windows.personalisation import FLUSH, POWERSHELL, clock_script
+from labctl.render.windows.personalisation import FLUSH, POWERSHELL
 from labctl.topology.hardware import System
 
 SAVES = 2  # memories written side by side; more only makes the disk seek
@@ -21,20 +20,6 @@ def quiesce(place: Workplace, node: PlannedNode) -> None:
     windows = node.system is System.WINDOWS
     words, script = (POWERSHELL, FLUSH) if windows else (("/bin/sync",), b"")
     place.freezer.guest_exec(node.name, node.tag.seat_name, words, script, deadline=SYNC_DEADLINE)
-
-
-def set_clock(place: Workplace, node: PlannedNode, deadline: float) -> None:
-    """Give a running machine the host's time; nothing to one without an agent. Raises as guest_exec does."""
-    if has_agent(node):
-        words, script = clock_command(node, time.time())
-        place.freezer.guest_exec(node.name, node.tag.seat_name, words, script, deadline=deadline)
-
-
-def clock_command(node: PlannedNode, now: float) -> tuple[Sequence[str], bytes]:
-    """Return the program that sets a machine's clock, and what it reads. `now` is in seconds since the epoch."""
-    if node.system is System.WINDOWS:
-        return POWERSHELL, clock_script(now)
-    return ("/bin/date", "--utc", f"--set=@{now:.3f}"), b""
 
 
 def suspend_together(place: Workplace, nodes: Sequence[PlannedNode]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from labctl.checks.lines import printable
 from labctl.errors import LabctlError
 from labctl.hypervisor.delivery import Delivery
 from labctl.hypervisor.saved_state import StateNotUsable, load_saved_state
@@ -114,5 +115,5 @@ def tell_machine(place: Workplace, node: PlannedNode, words: Sequence[str], scri
     ended = place.freezer.guest_exec(node.name, node.tag.seat_name, words, script, deadline=deadline)
     if ended.code != 0:
         text = _("{node} could not be given what is its own: {said}")
-        said = ended.stdout.decode("utf-8", "replace").strip()[-200:] or f"code {ended.code}"
-        raise LabctlError(text.format(node=node.member, said=said))
+        said = ended.stdout.decode("utf-8", "replace").strip()[-200:]
+        raise LabctlError(text.format(node=node.member, said=printable(said) or f"code {ended.code}"))

@@ -32,11 +32,6 @@ def render_windows_personalisation(
     return one_block(f"$data = '{data}'\n" + read_text("personalise.ps1"))
 
 
-def clock_script(now: float) -> bytes:
-    """Return the script that sets a Windows' clock. `now` is in seconds since the epoch."""
-    return one_block(f"Set-Date -Date ([DateTimeOffset]::FromUnixTimeMilliseconds({round(now * 1000)}).LocalDateTime)")
-
-
 def hygiene_script() -> bytes:
     """Return the script that tells whether a Windows can be frozen and cloned, as one JSON object."""
     return one_block(read_text("hygiene.ps1"))

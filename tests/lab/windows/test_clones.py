@@ -5,7 +5,6 @@ import json
 import os
 import re
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -16,7 +15,6 @@ import tree_sitter_powershell
 from tree_sitter import Language, Node, Parser
 
 from labctl.errors import ExitCode, Refused
-from labctl.hypervisor.agent import Ended
 from labctl.hypervisor.tpm import copy_owned, give_state, state_file
 from labctl.images.given import Given
 from labctl.images.recipe import RECIPES
@@ -26,7 +24,6 @@ from labctl.lab.evaluation import check_evaluations, days_left
 from labctl.lab.frozen import Frozen
 from labctl.lab.hygiene import State, is_not_activated, judge
 from labctl.lab.keys import draw_password, ensure_password
-from labctl.lab.standstill import set_clock
 from labctl.lab.up import bring_up
 from labctl.lab.windows_image import Request, given_of
 from labctl.lab.wish import Pace, Stop, Wish
@@ -34,7 +31,7 @@ from labctl.monitor import Silent
 from labctl.plan.model import Folders, PlannedNode
 from labctl.plan.observed import Observed
 from labctl.render.identity import Keys
-from labctl.render.windows.personalisation import FLUSH, clock_script, hygiene_script, render_windows_personalisation
+from labctl.render.windows.personalisation import FLUSH, hygiene_script, render_windows_personalisation
 from labctl.render.xml import TEMPLATES
 from labctl.topology.hardware import Firmware, Hardware, System
 from labctl.topology.load import load_topology
@@ -224,32 +221,7 @@ def test_the_password_of_a_domain_is_not_that_of_one_clone() -> None:
     assert ["DomainRole -lt 4" in condition for condition in guarded(script, "SetPassword")] == [True]
 
 
-class Agents:
-    """Machines whose agents keep what they were told to run."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[str, bytes]] = []
-
-    def guest_exec(self, name: str, lab: str, argv: Sequence[str], stdin: bytes = b"", *, deadline: float) -> Ended:  # noqa: ARG002
-        self.told.append((argv[0], stdin))
-        return Ended(0, b"")
-
-
-def test_each_system_is_given_the_time_in_its_own_way(tmp_path: Path) -> None:
-    agents = Agents()
-    place = replace(make_place(tmp_path, World()), freezer=agents)  # type: ignore[arg-type]
-    debian = plan(Observed()).nodes[0]
-    for node in (debian, windows_node(), replace(debian, system=System.OPNSENSE)):
-        set_clock(place, node, 1.0)
-    (linux, nothing), (windows, script) = agents.told
-    assert (linux, nothing, windows) == ("/bin/date", b"", "powershell.exe")
-    assert b"Set-Date" in script
-
-
-SCRIPTS = {"hygiene": hygiene_script(), "flush": FLUSH, "clock": clock_script(1_800_000_000.5)}
-
-
-@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
+@pytest.mark.parametrize("script", [hygiene_script(), FLUSH], ids=["hygiene", "flush"])
 def test_what_powershell_reads_from_its_input_is_ascii_and_ends_its_block(script: bytes) -> None:
     assert script.isascii()
     assert script.endswith(b"\r\n")
