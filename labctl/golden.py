@@ -122,7 +122,7 @@ def ensure_golden(
             raise failed_build(plan, error.message, error.hint)
         check_all(place, topology, plan, monitor)
         try:
-            check_hygiene(place, plan.nodes)
+            check_hygiene(place, plan.nodes, monitor)
         except LabctlError as exc:
             raise failed_build(plan, exc.message, exc.hint) from exc
         golden = Frozen(name, topology.name, golden_folder(place) / name, now(), parts)

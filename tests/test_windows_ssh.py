@@ -16,6 +16,7 @@ from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL, OPEN_SUCCEEDED
 
 from labctl import powershell, ssh
 from labctl.checks.model import Question, Result
+from labctl.checks.questions import CONTROLLER, FOLDER, windows_payload
 from labctl.lab.checking import SshProber, run_checks
 from labctl.monitor import Silent
 from labctl.ssh import Answer, Login, Unreachable
@@ -58,6 +59,9 @@ class Windows(paramiko.ServerInterface):
         script = base64.b64decode(encoded[1]).decode("utf-16-le") if encoded else command.removesuffix(END)
         if script == powershell.READ_SCRIPT:  # by lines, in ASCII, whatever the code page
             script = base64.b64decode("".join(stdin.decode("ascii").splitlines())).decode()
+        if wrapped := re.match(r"\$script = '([A-Za-z0-9+/=]+)'\n", script):  # a controller's system runs it
+            assert script[wrapped.end() :] == (FOLDER / CONTROLLER).read_text(encoding="utf-8")
+            script = base64.b64decode(wrapped[1]).decode()
         self.commands.append(command)
         self.scripts.append(script)
         code, out, err = next((said for part, said in self.recorded.items() if part in script), (0, b"", b""))
@@ -148,7 +152,7 @@ def test_a_check_is_asked_by_powershell_and_its_parameters_are_data(machine: Mac
 
 def test_a_script_of_a_fault_ends_with_its_code_and_its_error(machine: Machine) -> None:
     script = "Stop-Service -Name 'Bruno d’Arc'\n" * 300
-    found = ssh.run(machine.login, powershell.RUN_SCRIPT, stdin=powershell.payload(script), deadline=20)
+    found = ssh.run(machine.login, powershell.RUN_SCRIPT, stdin=windows_payload(script), deadline=20)
     assert (found.code, found.stderr) == (1, "Accès refusé\n")
     assert machine.windows.scripts == [script]
     assert len(machine.windows.commands[0]) < 8191, "what cmd.exe takes"

@@ -18,7 +18,7 @@ from labctl.images.overlay import settle
 from labctl.images.steps import Steps
 from labctl.images.store import Image, ImageStore
 from labctl.monitor import Monitor
-from labctl.plan.observed import Observed, Tag
+from labctl.plan.observed import WORKBENCH, Observed, Tag
 from labctl.render.workbench import render_workbench
 
 OFF_SECONDS = 300.0  # a system that was told to stop writes what it has to and switches itself off
@@ -32,15 +32,20 @@ class ConsoleLine(AbstractContextManager["ConsoleLine"], Protocol):
     def write(self, data: bytes) -> None: ...
 
 
-class Workbench(Protocol):
+class Leftovers(Protocol):
+    """The hypervisor, as far as it tells which machines are there, and removes ours."""
+
+    def observe(self, start: str = "") -> Observed: ...
+    def remove_domain(self, name: str, lab: str) -> None: ...
+
+
+class Workbench(Leftovers, Protocol):
     """The hypervisor, as far as one machine without a lab needs it."""
 
     def qemu_owner(self) -> tuple[int, int]: ...
-    def observe(self, start: str = "") -> Observed: ...
     def define_domain(self, xml: str) -> None: ...
     def start_domain(self, name: str, lab: str) -> None: ...
     def open_console(self, name: str, lab: str, force: bool = False) -> ConsoleLine: ...
-    def remove_domain(self, name: str, lab: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -64,12 +69,12 @@ class Preparation:
     def tag(self) -> Tag:
         """Return the mark of the machine: whose it is, so that nothing else is touched."""
         lab = f"image-{self.wish.name}"
-        return Tag(lab=lab, topology="image", owner=self.wish.name, member="workbench", spec="", home=self.home)
+        return Tag(lab=lab, topology=WORKBENCH, owner=self.wish.name, member="workbench", spec="", home=self.home)
 
     @property
     def domain(self) -> str:
-        """Return libvirt's name of the machine."""
-        return f"{self.prefix}{self.tag.lab}.workbench"
+        """Return libvirt's name of the machine, unlike that of any machine of a lab."""
+        return f"{self.prefix}{self.tag.lab}"
 
 
 def prepare_image(store: ImageStore, machines: Workbench, asked: Preparation, monitor: Monitor) -> Image:
@@ -81,6 +86,7 @@ def prepare_image(store: ImageStore, machines: Workbench, asked: Preparation, mo
     wish = asked.wish
     steps = Steps(monitor, wish.name, "inspect")
     with steps.failing(), store.workshop(wish.name, monitor) as work:
+        remove_killed(machines, asked.home, asked.prefix)
         steps.tell("inspect", 0.0)
         source, disk = unpack_disk(wish.file, work, steps.scaled(0.0, 0.25))
         digest = hash_file(wish.file)
@@ -97,11 +103,17 @@ def prepare_image(store: ImageStore, machines: Workbench, asked: Preparation, mo
     return image
 
 
+def remove_killed(machines: Leftovers, home: str, prefix: str) -> None:
+    """Remove the machines of image builds that were killed. Call it only while holding the build's lock."""
+    for left in machines.observe(prefix).workbenches:
+        if left.tag and left.tag.home == home:
+            machines.remove_domain(left.name, left.tag.seat_name)
+
+
 @contextmanager
 def machine(machines: Workbench, asked: Preparation, disk: Path) -> Iterator[None]:
-    """Have the machine exist and run; it goes with the block, and what a killed run left of it goes first."""
+    """Have the machine exist and run; it goes with the block."""
     tag = asked.tag
-    machines.remove_domain(asked.domain, tag.lab)
     disk.parent.chmod(0o711)
     os.chown(disk, *machines.qemu_owner())
     machines.define_domain(

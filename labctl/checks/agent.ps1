@@ -96,7 +96,12 @@ function Invoke-Ping($Task) {
     }
     $ping = New-Object -TypeName Net.NetworkInformation.Ping
     foreach ($try in 1..3) {
-        $answer = $ping.Send($address, [int]$Task.timeout * 1000)
+        try {
+            $answer = $ping.Send($address, [int]$Task.timeout * 1000)
+        } catch {
+            # Without a way to the address, Windows sends nothing and says so.
+            return @{ code = 1; err = $_.Exception.GetBaseException().Message }
+        }
         if ($answer.Status -eq 'Success') { return @{ code = 0; out = "$($answer.RoundtripTime) ms" } }
     }
     @{ code = 1; err = "$($answer.Status)" }

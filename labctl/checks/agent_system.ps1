@@ -114,11 +114,9 @@ function Invoke-Policy($Task) {
 function Invoke-Scope($Task) {
     $found = Get-DhcpServerv4Scope | Where-Object { "$($_.ScopeId)" -eq $Task.scope }
     if (-not $found) { return @{ code = 1; err = 'no such scope' } }
-    $authorised = $null
-    if ((Get-CimInstance -ClassName Win32_ComputerSystem).PartOfDomain) {
-        $own = @(Get-NetIPAddress -AddressFamily IPv4 | ForEach-Object { $_.IPAddress })
-        $authorised = [bool](Get-DhcpServerInDC | Where-Object { $own -contains "$($_.IPAddress)" })
-    }
+    # The server's own word: a login by a key has nothing to ask the directory with.
+    $server = Get-DhcpServerSetting
+    $authorised = if ($server.IsDomainJoined) { [bool]$server.IsAuthorized } else { $null }
     @{ code = 0; out = ConvertTo-Fact @{ state = "$($found.State)"; first = "$($found.StartRange)"
             last = "$($found.EndRange)"; authorised = $authorised } }
 }

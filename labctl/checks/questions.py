@@ -15,6 +15,7 @@ from labctl.topology.probes import HOST, asked_at
 FOLDER = Path(__file__).parent
 CORE = "agent.py"
 WINDOWS_CORE = "agent.ps1"
+CONTROLLER = "controller.ps1"  # runs what is sent to a Windows node
 WINDOWS_ROUND = 130  # seconds for all tasks, as the agent in Python has them
 FIRST = "from __future__ import annotations"
 
@@ -72,10 +73,18 @@ def windows_program(questions: Sequence[Question]) -> bytes:
     files = [name for name, tasks in WINDOWS_TASKS.items() if name == WINDOWS_CORE or wanted.intersection(tasks)]
     functions = literal("\n".join((FOLDER / name).read_text(encoding="utf-8") for name in files))
     tasks = literal(json.dumps({"tasks": [dict(question.task) for question in questions]}))
-    return powershell.payload(
+    return windows_payload(
         f"$functions = [Text.Encoding]::UTF8.GetString([Convert]::FromBase64String({functions}))\n"
         f". ([ScriptBlock]::Create($functions))\nInvoke-Round $functions {tasks} {WINDOWS_ROUND}\n"
     )
+
+
+def windows_payload(script: str) -> bytes:
+    """Return a script as `powershell.RUN_SCRIPT` reads it; on a domain controller, it has the rights of the system.
+
+    Who logs in by a key has no credentials there (PowerShell/Win32-OpenSSH, issues 951 and 1881).
+    """
+    return powershell.payload(f"$script = {literal(script)}\n{(FOLDER / CONTROLLER).read_text(encoding='utf-8')}")
 
 
 def literal(text: str) -> str:

@@ -55,8 +55,9 @@ def judge_feature(_probe: Feature, reply: Reply) -> Verdict:
 def ask_registry(probe: Registry) -> Asked:
     """The value, as a text."""
     hive, _mark, rest = probe.key.partition("\\")
-    task = {"do": "registry", "key": f"{HIVES[hive]}\\{rest}", "value": probe.value}
-    return Asked(task, f"Get-ItemProperty -Path {quote(f'Registry::{HIVES[hive]}')} -Name {quote(probe.value)}")
+    key = f"{HIVES[hive]}\\{rest}"
+    task = {"do": "registry", "key": key, "value": probe.value}
+    return Asked(task, f"Get-ItemProperty -LiteralPath {quote(f'Registry::{key}')} -Name {quote(probe.value)}")
 
 
 def judge_registry(probe: Registry, reply: Reply) -> Verdict:
@@ -154,7 +155,8 @@ def judge_policy(probe: Policy, reply: Reply) -> Verdict:
 
 def ask_scope(probe: DhcpScope) -> Asked:
     """The range, and whether the domain authorises the server."""
-    return Asked({"do": "scope", "scope": str(probe.scope)}, f"Get-DhcpServerv4Scope {probe.scope}; Get-DhcpServerInDC")
+    shown = f"Get-DhcpServerv4Scope {probe.scope}; Get-DhcpServerSetting"
+    return Asked({"do": "scope", "scope": str(probe.scope)}, shown)
 
 
 def judge_scope(probe: DhcpScope, reply: Reply) -> Verdict:

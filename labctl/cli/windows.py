@@ -13,6 +13,7 @@ from labctl.lab.pace import find_linux
 from labctl.lab.windows_image import Factory, Request, build_windows
 from labctl.lab.wish import Stop
 from labctl.language import _
+from labctl.render.windows.versions import WINDOWS
 
 PRODUCT_KEY = re.compile("[A-Z0-9]{5}(-[A-Z0-9]{5}){4}")
 
@@ -21,10 +22,16 @@ def make_request(
     recipe: MediaRecipe, discs: tuple[Path | None, Path | None], edition: str, key_file: Path | None,
     openssh: Path | None,
 ) -> Request:  # fmt: skip
-    """Return what is to be made. `discs` are Windows' own and virtio-win's. Raises InvalidFile where one is missing."""
+    """Return what is to be made. `discs` are Windows' own and virtio-win's.
+
+    Raises InvalidFile where one is missing, or the installer of OpenSSH for a version whose own is too old.
+    """
     iso, drivers = discs
     if iso is None or drivers is None:
         text = _("{title} is made from two discs that labctl may not distribute: its own, and virtio-win")
+        raise InvalidFile(text.format(title=recipe.title), hint=recipe.command)
+    if openssh is None and not WINDOWS[recipe.name].openssh:
+        text = _("{title} has an OpenSSH that is too old for Ansible: the installer of a newer one is needed")
         raise InvalidFile(text.format(title=recipe.title), hint=recipe.command)
     return Request(recipe, iso, drivers, edition, read_key(key_file) if key_file else "", openssh)
 

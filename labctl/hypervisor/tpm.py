@@ -20,8 +20,11 @@ def copy_owned(source: Path, target: Path) -> bool:
     owner = source.stat()
     target.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    shutil.copyfile(source, temporary)
-    temporary.chmod(0o600)
+    temporary.unlink(missing_ok=True)
+    with source.open("rb") as file:
+        opened = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(opened, "wb") as copy:
+            shutil.copyfileobj(file, copy)
     os.chown(temporary, owner.st_uid, owner.st_gid)
     temporary.replace(target)
     return True

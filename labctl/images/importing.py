@@ -1,6 +1,8 @@
 """Turns a disk image that a school owns (qcow2, vmdk, ova, raw) into an image of the store."""
 
+import errno
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -26,6 +28,7 @@ PERCENT = re.compile(r"\((\d+(?:\.\d+)?)/100%\)")
 # qemu-img reads a file of somebody else: it dies with labctl, and cannot take the host's memory or processor for ever.
 MEMORY, PROCESSOR = 2 << 30, 4 * 3600  # bytes, seconds
 LIMITS = ("setpriv", "--pdeathsig", "KILL", "prlimit", f"--as={MEMORY}", f"--cpu={PROCESSOR}", "--core=0")
+RESERVE = 1 << 30  # bytes of the host's disk that stay free
 OPTIONS = "compat=1.1"
 
 
@@ -93,11 +96,16 @@ def check_name(name: str) -> None:
 def check_room(folder: Path, needed: int) -> None:
     """Raise Refused where the disk of the host could not hold that many more bytes."""
     free = shutil.disk_usage(folder).free
-    if free < needed + (1 << 30):
-        text = _('importing needs {needed} GiB in "{folder}"; {free} GiB are free')
-        gib = 1 << 30
-        said = text.format(needed=decimal(needed / gib + 1), folder=folder.parent, free=decimal(free / gib))
-        raise Refused(said, hint=f"df -h {folder.parent}")
+    if free < needed + RESERVE:
+        raise no_room(folder, needed, free)
+
+
+def no_room(folder: Path, needed: int, free: int) -> Refused:
+    """Return the refusal to write these bytes into a folder with so many free ones."""
+    text = _('importing needs {needed} GiB in "{folder}"; {free} GiB are free')
+    gib = 1 << 30
+    said = text.format(needed=decimal((needed + RESERVE) / gib), folder=folder.parent, free=decimal(free / gib))
+    return Refused(said, hint=f"df -h {folder.parent}")
 
 
 def check_whole(disk: ForeignDisk) -> None:
@@ -127,17 +135,25 @@ def source_options(disk: ForeignDisk) -> list[str]:
 
 
 def convert_disk(disk: ForeignDisk, target: Path, tell: Callable[[float, str], None]) -> Path:
-    """Write an inspected disk as qcow2 and return it. Raises LabctlError where qemu-img stumbles over it."""
+    """Write an inspected disk as qcow2 and return it.
+
+    Raises LabctlError where qemu-img stumbles over it, Refused where it does not fit: how much a compressed disk holds,
+    nobody knows before it is unpacked.
+    """
+    free = shutil.disk_usage(target.parent).free
+    largest = f"--fsize={max(0, free - RESERVE)}"
 
     def line_seen(line: str) -> None:
         for found in PERCENT.findall(line.replace("\r", "\n")):
             tell(float(found) / 100, f"{float(found):.0f} %")
 
     # The format is told and never probed: what the guest of the old disk wrote into it decides nothing.
-    argv = [*LIMITS, "qemu-img", "convert", "-p", "-O", "qcow2", "-o", OPTIONS, *source_options(disk), str(target)]
+    words = ["-p", "-O", "qcow2", "-o", OPTIONS, *source_options(disk), str(target)]
     try:
-        stream(argv, line_seen)
+        stream([*LIMITS, largest, "qemu-img", "convert", *words], line_seen)
     except ProgramFailed as exc:
+        if any(os.strerror(number) in exc.message for number in (errno.EFBIG, errno.ENOSPC)):
+            raise no_room(target.parent, disk.size, free) from exc
         raise explain(disk, exc) from exc
     return target
 

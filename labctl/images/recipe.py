@@ -64,6 +64,7 @@ class MediaRecipe(Recipe):
 
 MEDIA = "--media FILE"
 WINDOWS_MEDIA = "--iso FILE --virtio-win FILE"
+OLD_WINDOWS_MEDIA = f"{WINDOWS_MEDIA} --openssh FILE"  # its own is too old for Ansible
 # Windows 11 asks for secure boot and a TPM 2.0; the servers run with both and need neither.
 WINDOWS = Hardware(firmware=Firmware.UEFI, console=ConsoleKind.SCREEN)
 WINDOWS_11 = Hardware(firmware=Firmware.UEFI, secure_boot=True, tpm=True, console=ConsoleKind.SCREEN)
@@ -74,7 +75,7 @@ RECIPES: Mapping[str, Recipe] = {
     for recipe in (
         DebianRecipe("debian-13", "Debian 13 (trixie)", 256, "trixie", BOOT + REACH + FRENCH + TOOLS),
         DebianRecipe("debian-12", "Debian 12 (bookworm)", 256, "bookworm", BOOT + REACH + FRENCH + TOOLS),
-        MediaRecipe("windows-2019", "Windows Server 2019", 2048, System.WINDOWS, WINDOWS, WINDOWS_MEDIA),
+        MediaRecipe("windows-2019", "Windows Server 2019", 2048, System.WINDOWS, WINDOWS, OLD_WINDOWS_MEDIA),
         MediaRecipe("windows-2022", "Windows Server 2022", 2048, System.WINDOWS, WINDOWS, WINDOWS_MEDIA),
         MediaRecipe("windows-2025", "Windows Server 2025", 2048, System.WINDOWS, WINDOWS, WINDOWS_MEDIA),
         MediaRecipe("windows-11", "Windows 11", 4096, System.WINDOWS, WINDOWS_11, WINDOWS_MEDIA),

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,8 @@ from labctl.images.steps import Steps
 from labctl.language import _
 from labctl.monitor import Event, Monitor, Progress
 
+BUILD_LOCK = ".build"  # in the folder of images: whoever makes one holds it
+DIGITS = 16  # of an image's digest, in the name of its file
 BUILD_VERSION = 1  # raise it when the way of building changes what is inside
 NAMESPACE = uuid.UUID("6a1d4c0e-0f5b-5c8e-9a51-2f3c5a3d7b11")
 
@@ -142,9 +145,22 @@ class ImageStore:
     def building(self, subject: str, monitor: Monitor) -> Iterator[None]:
         """Be the only one who builds in this folder; what a killed build left is gone."""
         prepare_folder(self.folder)
-        with hold(self.folder / ".build", lambda: monitor.tell(Event(subject, "wait", Progress.STARTED))):
+        with hold(self.folder / BUILD_LOCK, lambda: monitor.tell(Event(subject, "wait", Progress.STARTED))):
             remove_partial(self.folder)
+            self.remove_orphans(subject)
             yield
+
+    def remove_orphans(self, name: str) -> None:
+        """Remove the disks of a name that have no record, for a build was killed before it, and that nothing needs."""
+        known = {image.path for image in self.list_images()}
+        pattern = re.compile(rf"{re.escape(name)}-[0-9a-f]{{{DIGITS}}}\.qcow2")
+        orphans = [path for path in self.folder.iterdir() if pattern.fullmatch(path.name) and path not in known]
+        if orphans:
+            with hold(self.folder / ".use"):
+                disks = sorted(overlay.find_disks(self.home))
+                for path in orphans:
+                    if not overlay.find_dependents(path, disks):
+                        path.unlink()
 
     @contextmanager
     def workshop(self, name: str, monitor: Monitor) -> Iterator[Path]:
@@ -152,11 +168,17 @@ class ImageStore:
 
         Raises Refused where there is an image of this name: labs may stand on it.
         """
+        self.refuse_taken(name)
+        with self.building(name, monitor):
+            self.refuse_taken(name)  # by who held the lock until now
+            with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=self.folder) as work:
+                yield Path(work)
+
+    def refuse_taken(self, name: str) -> None:
+        """Raise Refused where there is an image of this name."""
         if self.find(ImageSpec(name)):
             text = _('there is an image "{name}" already; remove it first, or choose another name')
             raise Refused(text.format(name=name), hint=f"labctl image rm {name}")
-        with self.building(name, monitor), tempfile.TemporaryDirectory(prefix=PARTIAL, dir=self.folder) as work:
-            yield Path(work)
 
     def register(self, file: Path, name: str, given: Given) -> Image:
         """Keep a finished qcow2 disk of a workshop as the image of this name, read-only, and return it."""
@@ -204,7 +226,7 @@ class ImageStore:
     def keep(self, file: Path, digest: str, spec: ImageSpec, given: Given | None = None) -> None:
         """Move a finished disk to its content's name, read-only, then record it: the record makes it an image."""
         file.chmod(0o444)
-        path = self.folder / f"{spec.recipe}-{digest[:16]}.qcow2"
+        path = self.folder / f"{spec.recipe}-{digest[:DIGITS]}.qcow2"
         overlay.settle(file, path)
         header = overlay.read_header(path)
         status = path.stat()

@@ -19,7 +19,7 @@ from labctl.lab.checking import SshProber, run_checks
 from labctl.lab.console_log import read_console_tail
 from labctl.lab.estimate import IMAGE, boot_work, clone_work, configure_work, gate_work
 from labctl.lab.identity import write_identity
-from labctl.lab.thaw import Mould
+from labctl.lab.thaw import Mould, personalise_windows
 from labctl.lab.wish import Pace, Progressed, Stop, Wish
 from labctl.lab.workplace import Workplace
 from labctl.language import _
@@ -229,11 +229,18 @@ class Ascent:
                 self.each(actions, "boot", self.boot_machine, workers=len(actions))
 
     def boot_machine(self, action: Action) -> None:
-        """Start one machine and wait for its agent, which the image starts after sshd, then for a login."""
+        """Start one machine and wait for its agent, which the image starts after sshd, then for a login.
+
+        A Windows gets the key of its SSH server and its password here, at its first start: on its disc, everybody who
+        works on it would read them.
+        """
         node = self.plan.node(action.target)
         factor = self.pace(self.plan.folders.disk(node.member)).factor
         with self.intent(action):
             self.start(node, factor)
+            if node.system is System.WINDOWS:
+                own, deadline = self.secrets[node.member], boot_deadline(node) * factor
+                personalise_windows(self.place, self.plan.folders, node, own, deadline, first=True)
             if has_agent(node):
                 self.place.guests.wait_login(keys.login(self.plan.folders, node), LOGIN_DEADLINE * factor)
 

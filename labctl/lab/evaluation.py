@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 
 from labctl.errors import Refused
+from labctl.images.given import command_for
 from labctl.images.store import Image
 from labctl.language import ngettext
 
@@ -11,11 +12,17 @@ FEWEST_DAYS = 7  # a lab is not begun on a Windows that ends within a week
 
 
 def days_left(image: Image, today: date) -> int | None:
-    """Return how many days the evaluation of an image lasts, none below 0; None for an image that does not end."""
+    """Return how many days the evaluation of an image lasts, none below 0; None for an image that does not end.
+
+    One without a day on which it was measured does not get older: its time begins with the first start of a machine,
+    for sysprep has set it back ("activation-slmgr-vbs-options", /rearm). What golden labs have left, they are asked.
+    """
     facts = image.given.facts if image.given else {}
     days, measured = facts.get("evaluation_days"), facts.get("measured")
-    if not isinstance(days, int) or not isinstance(measured, str):
+    if not isinstance(days, int):
         return None
+    if not isinstance(measured, str):
+        return days
     return max(0, (date.fromisoformat(measured) + timedelta(days=days) - today).days)
 
 
@@ -23,7 +30,8 @@ def find_ending(images: Iterable[Image], today: date) -> Iterator[tuple[Image, i
     """Yield the images whose evaluation ends too soon, with the days that are left."""
     for image in images:
         left = days_left(image, today)
-        if left is not None and left < FEWEST_DAYS:
+        begun = image.given is not None and "measured" in image.given.facts
+        if begun and left is not None and left < FEWEST_DAYS:
             yield image, left
 
 
@@ -36,5 +44,5 @@ def check_evaluations(images: Iterable[Image]) -> None:
             left,
         )
         # The other way is told by `labctl up --help`: --force.
-        hint = f"labctl image rm {image.name} && labctl image build {image.name} --iso FILE --virtio-win FILE"
+        hint = f"labctl image rm {image.name} && {command_for(image.name)}"
         raise Refused(text.format(name=image.name, days=left), hint=hint)

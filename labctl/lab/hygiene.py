@@ -9,6 +9,7 @@ from labctl.errors import LabctlError
 from labctl.lab.evaluation import FEWEST_DAYS
 from labctl.lab.workplace import Workplace
 from labctl.language import _, ngettext
+from labctl.monitor import Event, Monitor, Progress
 from labctl.plan.model import PlannedNode
 from labctl.render.windows.personalisation import POWERSHELL, hygiene_script
 from labctl.topology.hardware import System
@@ -27,9 +28,13 @@ class State:
     evaluation_days: int
 
 
-def check_hygiene(place: Workplace, nodes: Iterable[PlannedNode]) -> None:
-    """Raise LabctlError telling each machine that is not fit to be frozen, and why."""
+def check_hygiene(place: Workplace, nodes: Iterable[PlannedNode], monitor: Monitor) -> None:
+    """Raise LabctlError telling each machine that is not fit to be frozen, and why; tell which is not activated."""
     states = {node.member: ask(place, node) for node in nodes if node.system is System.WINDOWS}
+    for name, state in states.items():
+        if is_not_activated(state):
+            text = _("Windows on {node} is not activated: it works, and reminds of it on its screen")
+            monitor.tell(Event(name, "freeze", Progress.RUNNING, text.format(node=name)))
     problems = tuple(judge(states))
     if problems:
         raise LabctlError("; ".join(problems))
@@ -73,5 +78,11 @@ def judge(states: Mapping[str, State]) -> Iterable[str]:
                 "the evaluation of Windows on {node} ends in {days} days", days,
             )  # fmt: skip
             yield text.format(node=name, days=days)
-        if state.licence not in GOOD_LICENCES:
-            yield _("Windows on {node} is not activated, and its time of grace is over").format(node=name)
+
+
+def is_not_activated(state: State) -> bool:
+    """Return whether a Windows reminds people of its activation; of an evaluation, the days that are left count.
+
+    A Windows 11 that never saw the Internet does so from its first start on.
+    """
+    return state.evaluation_days < 0 and state.licence not in GOOD_LICENCES

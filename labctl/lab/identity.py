@@ -16,7 +16,8 @@ def write_identity(place: Workplace, folders: Folders, node: PlannedNode, own: K
     if node.system is System.WINDOWS:
         image = place.images.find(place.spec(node.image))
         facts = image.given.facts if image and image.given else {}
-        files = node_files(node, own, keys.ensure_password(folders, node.member), str(facts.get("language", LOCALE)))
+        # Everybody on the machine reads the disc: the password that lasts comes through the guest agent.
+        files = node_files(node, own, keys.draw_password(), str(facts.get("language", LOCALE)))
         write_disc(path, files, LABEL)
     elif not has_agent(node):
         keys.write_secret(path, appliance_identity(folders, node), lasting=lasting)

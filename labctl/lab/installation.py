@@ -28,7 +28,8 @@ class Phase(StrEnum):
 ORDER = tuple(Phase)
 # Seconds that a phase may take with hardware acceleration. Generous: a wait that ends too early costs an hour.
 DEADLINES: Mapping[Phase, float] = {
-    Phase.START: 300, Phase.SETUP: 3600, Phase.SPECIALIZE: 2400, Phase.CONFIGURE: 2400, Phase.GENERALIZE: 1800,
+    # The first word comes from Windows PE: where its port stays silent, the next one comes when Windows is copied.
+    Phase.START: 3600, Phase.SETUP: 3600, Phase.SPECIALIZE: 2400, Phase.CONFIGURE: 2400, Phase.GENERALIZE: 1800,
     Phase.SEALED: 600,
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Follows an installation by the serial port of its machine: answers the loader's question, waits for its markers."""
+"""Follows an installation by the serial port of its machine: presses a key for its loader, waits for its markers."""
 
 import select
 import time
@@ -9,11 +9,12 @@ from labctl.errors import DeadlineMissed
 from labctl.lab.installation import DEADLINES, Installation, Phase
 from labctl.language import _
 
-# The loader on Windows' own discs asks this where it boots by UEFI; without an answer, the firmware goes on.
-QUESTION = b"Press any key to boot from CD or DVD"
-ANSWER = b" "
+# The loader on Windows' own discs asks for any key where it boots by UEFI, in the disc's language; the firmware goes
+# on without one. Enter does no harm before and after: in a menu, it takes what would be taken anyway.
+KEY = b"\r"
+PRESSING = 300.0  # seconds with hardware acceleration, from the start on; the loader comes in the first ones
 KEPT = 4096  # bytes of a line that does not end
-GLANCE = 1.0  # seconds between two looks at whether to stop
+GLANCE = 1.0  # seconds between two looks at whether to stop, and between two keys
 
 
 class SerialPort(Protocol):
@@ -36,13 +37,18 @@ def follow(
     Raises LabctlError where the machine gives up, DeadlineMissed where a phase takes longer than its deadline
     times `factor`.
     """
-    pending = b""
-    end = time.monotonic() + DEADLINES[installation.phase] * factor
+    pending, pressed = b"", 0.0
+    begun = time.monotonic()
+    end = begun + DEADLINES[installation.phase] * factor
     while True:
         check()
-        left = end - time.monotonic()
+        now = time.monotonic()
+        left = end - now
         if left <= 0:
             raise too_late(installation.phase, DEADLINES[installation.phase] * factor)
+        if installation.phase is Phase.START and now - begun < PRESSING * factor and now - pressed >= GLANCE:
+            port.write(KEY)
+            pressed = now
         if not select.select([port], [], [], min(left, GLANCE))[0]:
             continue
         data = port.read()
@@ -50,20 +56,10 @@ def follow(
             return
         *lines, pending = (pending + data).replace(b"\r", b"\n").split(b"\n")
         for line in lines:
-            answer(port, installation, line)
             if installation.read(line.decode("utf-8", "replace")):
                 entered(installation.phase)
                 end = time.monotonic() + DEADLINES[installation.phase] * factor
-        # The question waits at the end of a line that does not end.
-        pending = b"" if answer(port, installation, pending) else pending[-KEPT:]
-
-
-def answer(port: SerialPort, installation: Installation, said: bytes) -> bool:
-    """Press a key where the loader asks for one, and return whether it did; later, the disk starts without it."""
-    asked = QUESTION in said and installation.phase is Phase.START
-    if asked:
-        port.write(ANSWER)
-    return asked
+        pending = pending[-KEPT:]
 
 
 def too_late(phase: Phase, seconds: float) -> DeadlineMissed:

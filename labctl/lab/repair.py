@@ -14,6 +14,8 @@ from pathlib import Path
 
 from labctl.database import Damaged
 from labctl.errors import Busy, LabctlError
+from labctl.images.folder import hold
+from labctl.images.store import BUILD_LOCK
 from labctl.lab.down import owns
 from labctl.lab.leftovers import dead_deliveries, foreign_objects, golden_rests, lab_rests, unfinished_checkpoints
 from labctl.lab.lock import hold_lab, is_held
@@ -60,6 +62,7 @@ class Repair:
         yield from self.mend_database()
         yield from self.close_jobs()
         yield from self.mend_golden()
+        yield from self.mend_workbenches(self.place.see())
         yield from self.mend_seats(self.place.see())
         seen = self.place.see()
         labs = self.all_labs(seen)
@@ -274,6 +277,24 @@ class Repair:
         elif name in rests:
             text = _('"{path}" is the rest of an interrupted golden lab').format(path=path)
             yield self.mend("golden", str(path), text, partial(shutil.rmtree, path, ignore_errors=True))
+
+    def mend_workbenches(self, seen: Observed) -> Iterator[Finding]:
+        """Remove the machines in which images were being made when that was killed."""
+
+        def busy() -> None:
+            raise Busy(_("images are being made: their machines stay"))
+
+        left = [(one.name, one.tag.seat_name) for one in seen.workbenches if one.tag]
+        if not left:
+            return
+        try:
+            with hold(self.place.home / "images" / BUILD_LOCK, busy):
+                for name, seat in left:
+                    text = _('"{name}" is the machine of an interrupted image build').format(name=name)
+                    remove = partial(self.place.machines.remove_domain, name, seat)
+                    yield self.mend("workbench", name, text, remove)
+        except Busy as exc:
+            yield from (Finding("busy", name, Deed.BUSY, exc.message) for name, _seat in left)
 
     def close_jobs(self) -> Iterator[Finding]:
         """End the jobs whose process has died."""

@@ -10,6 +10,7 @@ from typing import TypeVar
 from labctl import powershell
 from labctl.checks.lines import LONGEST, printable
 from labctl.checks.model import Outcome, Result
+from labctl.checks.questions import windows_payload
 from labctl.errors import LabctlError, Refused
 from labctl.faults import Diagnosis, FaultState, cause_check, diagnose, find_faults, hides
 from labctl.lab.checking import SshProber, run_checks
@@ -205,7 +206,7 @@ class Sabotage:
         """Run a script of a fault on its node. Raises LabctlError where the node cannot be reached or does not end."""
         login = self.prober.logins[fault.node]
         command: Sequence[str] = powershell.RUN_SCRIPT if login.windows else RUN_SCRIPT
-        stdin = powershell.payload(script) if login.windows else script.encode()
+        stdin = windows_payload(script) if login.windows else script.encode()
         try:
             return self.prober.guests.run(login, command, stdin=stdin, deadline=SCRIPT_DEADLINE)
         except (Unreachable, TimeoutError) as exc:

@@ -92,21 +92,28 @@ class Mould:
         """Return the XML of the saved machine under this node's name. Raises as `load_memory` does."""
         return clone_domain(load_saved_state(self.golden.state(node.member)).xml, node, self.networks, self.folders)
 
-    def explain(self, node: PlannedNode, own: Keys) -> tuple[Sequence[str], bytes]:
-        """Return the program that makes a clone this node, and what it reads."""
-        if node.system is System.WINDOWS:
-            password = keys.ensure_password(self.folders, node.member)
-            return POWERSHELL, render_windows_personalisation(node, own, password, time.time())
-        script = render_personalisation(node, own, time.time(), secrets.token_bytes(SEED_BYTES))
-        return ("/bin/sh", "-s"), script.encode()
-
     def personalise(self, node: PlannedNode, own: Keys, deadline: float) -> None:
         """Give a running machine its own keys, clock, randomness and leases, through its guest agent, if it has one."""
-        if not has_agent(node):
-            return
-        words, script = self.explain(node, own)
-        ended = self.place.freezer.guest_exec(node.name, node.tag.seat_name, words, script, deadline=deadline)
-        if ended.code != 0:
-            text = _("{node} could not be given what is its own: {said}")
-            said = ended.stdout.decode("utf-8", "replace").strip()[-200:]
-            raise LabctlError(text.format(node=node.member, said=printable(said) or f"code {ended.code}"))
+        if node.system is System.WINDOWS:
+            personalise_windows(self.place, self.folders, node, own, deadline)
+        elif has_agent(node):
+            script = render_personalisation(node, own, time.time(), secrets.token_bytes(SEED_BYTES))
+            tell_machine(self.place, node, ("/bin/sh", "-s"), script.encode(), deadline)
+
+
+def personalise_windows(
+    place: Workplace, folders: Folders, node: PlannedNode, own: Keys, deadline: float, *, first: bool = False
+) -> None:
+    """Give a running Windows its own keys, password, clock and leases; with `first`, only at its first start."""
+    password = keys.ensure_password(folders, node.member)
+    script = render_windows_personalisation(node, own, password, time.time(), first=first)
+    tell_machine(place, node, POWERSHELL, script, deadline)
+
+
+def tell_machine(place: Workplace, node: PlannedNode, words: Sequence[str], script: bytes, deadline: float) -> None:
+    """Let a program of a machine read a script of ours. Raises LabctlError where it does not end well."""
+    ended = place.freezer.guest_exec(node.name, node.tag.seat_name, words, script, deadline=deadline)
+    if ended.code != 0:
+        text = _("{node} could not be given what is its own: {said}")
+        said = ended.stdout.decode("utf-8", "replace").strip()[-200:]
+        raise LabctlError(text.format(node=node.member, said=printable(said) or f"code {ended.code}"))

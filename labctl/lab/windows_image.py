@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from labctl.appliances.prepare import Leftovers, remove_killed
 from labctl.errors import Interrupted, LabctlError
 from labctl.hypervisor.console import Console
 from labctl.hypervisor.firmware import check_firmware
@@ -25,6 +26,7 @@ from labctl.lab.installing import follow
 from labctl.lab.wish import Pace
 from labctl.language import _
 from labctl.monitor import Monitor
+from labctl.plan.names import home_mark
 from labctl.program import run
 from labctl.render.windows.answers import LABEL, OPENSSH, Install, build_files
 from labctl.render.windows.machine import InstallMachine, render_install
@@ -33,18 +35,18 @@ from labctl.render.windows.versions import WINDOWS, WindowsVersion
 MEMORY = 4096  # MiB for an installation
 GROWN = 30 << 30  # bytes: an installed Windows, and its copy without holes
 CONVERT_SECONDS = 3600.0
+LICENSED = 1  # SoftwareLicensingProduct.LicenseStatus
 PNG = b"\x89PNG"
 # How far the whole is when a phase begins.
 FRACTIONS: Mapping[Phase, float] = dict(zip(ORDER, (0.1, 0.15, 0.45, 0.6, 0.75, 0.85), strict=True))
 
 
-class Installer(Protocol):
+class Installer(Leftovers, Protocol):
     """The hypervisor, for a machine of our own that is of no lab."""
 
     def qemu_owner(self) -> tuple[int, int]: ...
     def define_domain(self, xml: str) -> None: ...
     def start_domain(self, name: str, lab: str) -> None: ...
-    def remove_domain(self, name: str, lab: str) -> None: ...
     def open_console(self, name: str, lab: str, force: bool = False) -> Console: ...
     def take_picture(self, name: str, lab: str) -> bytes: ...
 
@@ -85,6 +87,11 @@ class Factory:
     check: Callable[[], None] = lambda: None
     render: Callable[[InstallMachine, str], str] = render_install
 
+    @property
+    def mark(self) -> str:
+        """Return the mark of the installation, on what it makes."""
+        return home_mark(str(self.images.home))
+
 
 def build_windows(factory: Factory, request: Request, monitor: Monitor) -> Image:
     """Return the image of a Windows, made from the school's discs.
@@ -99,6 +106,7 @@ def build_windows(factory: Factory, request: Request, monitor: Monitor) -> Image
     steps = Steps(monitor, name)
     steps.step = "media"
     with factory.images.workshop(name, monitor) as folder, steps.failing():
+        remove_killed(factory.machines, factory.mark, factory.prefix)
         check_host(folder, factory.room + 2 * request.iso.stat().st_size, name)
         steps.tell("media", 0.01)
         digests = {"iso_sha256": hash_file(request.iso), "virtio_win_sha256": hash_file(request.drivers)}
@@ -134,7 +142,7 @@ def prepare(factory: Factory, request: Request, edition: Edition, folder: Path) 
     name, hardware = f"{factory.prefix}image-{request.recipe.name}", request.recipe.hardware
     machine = InstallMachine(
         name, folder, discs, factory.memory, secure_boot=hardware.secure_boot, tpm=hardware.tpm,
-        online=request.openssh is None,
+        online=request.openssh is None, home=factory.mark,
     )  # fmt: skip
     run(["qemu-img", "create", "-q", "-f", "qcow2", machine.disk, f"{request.version.disk}G"])
     user, group = factory.machines.qemu_owner()
@@ -148,7 +156,6 @@ def prepare(factory: Factory, request: Request, edition: Edition, folder: Path) 
 def running(factory: Factory, machine: InstallMachine, installation: Installation) -> Iterator[Console]:
     """Start the machine and give its serial port; it is gone with the block, and what it said of a failure stays."""
     machines = factory.machines
-    machines.remove_domain(machine.name, machine.name)  # a crash may have left it
     machines.define_domain(factory.render(machine, factory.pace.accelerator))
     try:
         machines.start_domain(machine.name, machine.name)
@@ -200,8 +207,13 @@ def describe(edition: Edition) -> dict[str, str | int]:
 
 
 def given_of(request: Request, facts: Mapping[str, str | int], digest: str) -> Given:
-    """Return where the image comes from. The days of an evaluation run from today; other editions have none."""
-    timed = {**facts, "measured": datetime.now(UTC).date().isoformat()}
+    """Return where the image comes from. The days of an activated evaluation run from today; other editions have none.
+
+    Where it is not activated, sysprep has set its time back, and it begins with the first start of a machine.
+    """
+    timed = dict(facts)
+    if facts.get("licence") == LICENSED:
+        timed["measured"] = datetime.now(UTC).date().isoformat()
     if not str(facts["edition"]).endswith(EVALUATION):
         timed = {name: value for name, value in facts.items() if name != "evaluation_days"}
     return Given(

@@ -10,6 +10,8 @@ from labctl.plan.names import MANAGEMENT_PORT
 
 PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 
+WORKBENCH = "image"  # stands for a topology on a machine that an image is made in, which has no spec
+
 
 class DomainState(StrEnum):
     """The states of a machine that matter to a plan."""
@@ -114,6 +116,11 @@ class Observed:
     images: frozenset[tuple[str, tuple[str, ...]]] = field(default_factory=frozenset)
     rebooted: bool = False
     unfinished: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def workbenches(self) -> tuple[SeenDomain, ...]:
+        """Return the machines that images are made in; they are of no lab."""
+        return tuple(one for one in self.domains if one.tag and one.tag.topology == WORKBENCH and not one.tag.spec)
 
     @property
     def tags(self) -> tuple[Tag, ...]:

@@ -22,6 +22,8 @@ TRANSLATED_OF_CLONE = 48
 # imported is given none.
 READ_A_MEDIUM = frozenset({System.WINDOWS, System.OPNSENSE})
 TEMPLATES = Path(__file__).parent / "templates"
+# Windows takes the clock of its hardware for the time of its own zone, which our answer files set to that of Paris.
+WINDOWS_ZONE = "Europe/Paris"
 
 
 @cache
@@ -55,6 +57,7 @@ def render_domain(
         interfaces=(node.management, *node.interfaces),
         management=node.management,
         virtualisation="kvm" if accelerator == "kvm" else "qemu",
+        windows_zone=WINDOWS_ZONE,
         translated=TRANSLATED_OF_CLONE if node.tag.golden else TRANSLATED,
         # "configured" says what was done, not what is wanted: a new machine gets it at the gate.
         tag=Markup(render_tag(node.tag if made else unconfigured(node.tag))),  # noqa: S704  render_tag quotes every value

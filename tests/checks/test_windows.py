@@ -1,6 +1,7 @@
 """Probes of Windows machines: how each is asked, and what replies in the agent's format show."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from labctl.checks.decide import decide
 from labctl.checks.kinds import ON_WINDOWS
 from labctl.checks.model import Reply, Result
-from labctl.checks.questions import FOLDER, WINDOWS_TASKS, ask, windows_program
+from labctl.checks.questions import CONTROLLER, FOLDER, WINDOWS_TASKS, ask, windows_program
 from labctl.topology.hardware import System
 from labctl.topology.probes import ON_WINDOWS as ASKED
 from labctl.topology.probes import WINDOWS_ONLY
@@ -159,12 +160,29 @@ def test_no_lie_of_a_node_ends_in_a_traceback_and_no_error_decides(probe: dict[s
 
 
 def test_every_task_is_a_function_of_the_file_that_it_is_looked_for_in() -> None:
-    assert {path.name for path in FOLDER.glob("*.ps1")} == set(WINDOWS_TASKS)
+    assert {path.name for path in FOLDER.glob("*.ps1")} == {*WINDOWS_TASKS, CONTROLLER}
     wanted = {str(ask(make(probe), system=System.WINDOWS).task["do"]) for probe in PROBES}
     assert wanted == {task for tasks in WINDOWS_TASKS.values() for task in tasks}
     for name, tasks in WINDOWS_TASKS.items():
         text = (FOLDER / name).read_text(encoding="utf-8").lower()
         assert all(f"function invoke-{task}(" in text for task in tasks)
+
+
+def test_the_agent_asks_nobody_whom_a_login_by_key_has_no_credentials_for() -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in FOLDER.glob("*.ps1"))
+    assert "Get-DhcpServerInDC" not in text
+    assert "Get-DhcpServerSetting" in text
+
+
+def test_an_address_without_a_way_to_it_is_no_answer() -> None:
+    """Windows throws instead of answering "unreachable"; code 2 would mean that the name is unknown."""
+    text = (FOLDER / "agent.ps1").read_text(encoding="utf-8")
+    assert re.search(r"try \{\s+\$answer = \$ping\.Send\(.*\s+\} catch \{[^}]*@\{ code = 1;", text)
+
+
+def test_a_command_that_people_are_shown_asks_for_the_same_thing() -> None:
+    shown = ask(make(REGISTRY), system=System.WINDOWS).command
+    assert shown == "Get-ItemProperty -LiteralPath 'Registry::HKEY_LOCAL_MACHINE\\SYSTEM\\x' -Name 'y'"
 
 
 def test_a_program_is_ascii_and_takes_only_what_it_needs() -> None:

@@ -27,6 +27,16 @@ def test_both_discs_are_needed(discs: tuple[Path | None, Path | None]) -> None:
     assert caught.value.hint == "labctl image build windows-2022 --iso FILE --virtio-win FILE"
 
 
+def test_a_version_whose_openssh_is_too_old_wants_a_newer_one() -> None:
+    old = RECIPES["windows-2019"]
+    assert isinstance(old, MediaRecipe)
+    discs = (Path("w.iso"), Path("v.iso"))
+    with pytest.raises(InvalidFile, match="Windows Server 2019 has an OpenSSH that is too old for Ansible") as caught:
+        make_request(old, discs, "", None, None)
+    assert caught.value.hint == "labctl image build windows-2019 --iso FILE --virtio-win FILE --openssh FILE"
+    assert make_request(old, discs, "", None, Path("openssh.msi")).openssh == Path("openssh.msi")
+
+
 @pytest.mark.parametrize(
     "words",
     [["debian-13", "--virtio-win", "v.iso"], ["debian-13", "--edition", "x"], ["windows-2022", "--package", "nginx"]],

@@ -3,18 +3,20 @@
 import io
 import json
 import os
+import shutil
 import signal
 import struct
 import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from labctl.errors import ExitCode, InvalidFile, LabctlError, Refused
+from labctl.images import importing
 from labctl.images.folder import PARTIAL, hash_file
 from labctl.images.foreign import inspect_disk
 from labctl.images.importing import ImportWish, import_image
@@ -304,6 +306,30 @@ def test_what_a_killed_import_left_goes_with_the_next(store: ImageStore, tmp_pat
     image: Image = import_image(store, ImportWish(file, "fw-school"), Silent())
     assert not list(store.folder.glob(f"{PARTIAL}*"))
     store.verify(image)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 16 MiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", folder], check=True)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_compressed_disk_does_not_fill_the_host(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importing, "RESERVE", 8 << 20)
+    raw = tmp_path / "disk.raw"
+    raw.write_bytes(b"\xeb\xfe".ljust(510, b"\1") + b"\x55\xaa" + b"\1" * (32 << 20))
+    file = convert(raw, tmp_path / "disk.qcow2", "-c", "-O", "qcow2")
+    assert file.stat().st_size < 1 << 20
+    store = ImageStore(small)
+    with pytest.raises(Refused, match=r"importing needs .* GiB are free") as caught:
+        import_image(store, ImportWish(file, "fw-school"), Silent())
+    assert caught.value.hint == f"df -h {store.folder}"
+    assert not list(store.folder.glob(f"{PARTIAL}*"))
+    assert shutil.disk_usage(small).free > 15 << 20
 
 
 def test_qemu_img_dies_with_labctl() -> None:

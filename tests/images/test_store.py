@@ -1,12 +1,16 @@
 import os
+import shutil
 import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from labctl.errors import LabctlError, Refused
-from labctl.images.folder import PARTIAL, fingerprint, hash_file, prepare_folder, remove_partial
-from labctl.images.store import Image, ImageSpec, ImageStore
+from labctl.images.folder import PARTIAL, fingerprint, hash_file, hold, prepare_folder, remove_partial
+from labctl.images.store import BUILD_LOCK, Image, ImageSpec, ImageStore
+from labctl.monitor import Event, Silent
 from labctl.program import run
 
 
@@ -109,6 +113,39 @@ def test_a_record_that_is_damaged_is_no_image(store: ImageStore) -> None:
     image = add_image(store, ImageSpec("debian-13"))
     (store.folder / f"debian-13-{image.key}.json").write_text('{"file": 3')
     assert store.list_images() == ()
+
+
+def test_a_name_that_another_build_took_meanwhile_is_refused(store: ImageStore) -> None:
+    prepare_folder(store.folder)
+    waiting = threading.Event()
+
+    class Watch:
+        def tell(self, event: Event) -> None:
+            assert event.step == "wait"
+            waiting.set()
+
+    def take() -> None:
+        with store.workshop("fw-school", Watch()):
+            raise AssertionError("two images of one name")
+
+    with ThreadPoolExecutor(1) as second:
+        with hold(store.folder / BUILD_LOCK):
+            taking = second.submit(take)
+            assert waiting.wait(60)
+            add_image(store, ImageSpec("fw-school"))
+        with pytest.raises(Refused, match='there is an image "fw-school" already'):
+            taking.result(60)
+
+
+def test_a_disk_whose_build_was_killed_before_its_record_goes_with_the_next(store: ImageStore) -> None:
+    lost, used, whole = (add_image(store, ImageSpec("fw"), content) for content in ("lost", "used", "whole"))
+    other = add_image(store, ImageSpec("fw-0123456789abcdef"))
+    store.create_overlay(used, store.home / "web.qcow2", 2)
+    other_lost = lost.path.with_name(f"fw-school-{lost.digest[:16]}.qcow2")
+    shutil.copyfile(lost.path, other_lost)
+    with store.building("fw", Silent()):
+        left = set(store.folder.glob("*.qcow2"))
+    assert left == {used.path, whole.path, other.path, other_lost}
 
 
 # F-21

@@ -9,17 +9,22 @@ from pathlib import Path
 
 import pytest
 
+from labctl.appliances.prepare import remove_killed
 from labctl.errors import LabctlError
+from labctl.images.folder import hold
+from labctl.images.store import BUILD_LOCK
 from labctl.lab.leftovers import dead_deliveries
 from labctl.lab.lock import hold_lab
 from labctl.lab.repair import Deed, Finding, Repair
 from labctl.lab.status import read_status
 from labctl.lab.workplace import Workplace
+from labctl.plan.names import home_mark
 from labctl.plan.observed import DomainState, SeenDomain, SeenNetwork
+from labctl.render.windows.machine import InstallMachine
 from labctl.shipped import shipped_folder
 from labctl.topology.load import load_topology
 from tests.lab.doubles import Crash, Fault, World, make_place
-from tests.lab.test_up import SMALL, up
+from tests.lab.test_up import SMALL, WHOLE, up
 from tests.worlds import catalogue
 
 LAB = "small-alice"
@@ -219,6 +224,31 @@ def test_foreign_objects_are_named_and_not_touched(place: Workplace, world: Worl
     assert {one.subject for one in found} == {f"{LAB}.other", "elsewhere", f"{LAB}.dmz"}
     assert {one.deed for one in found} == {Deed.LEFT}
     assert (world.domains, world.networks) == before
+
+
+def test_the_machine_of_a_killed_image_build_goes_that_of_a_living_one_stays(place: Workplace, world: World) -> None:
+    mark = home_mark(str(place.home))
+    ours = InstallMachine("image-windows-2022", place.home, (place.home,) * 3, 4096, home=mark)
+    other = replace(ours, name="image-windows-11", home="another")
+    for machine in (ours, other):
+        world.domains[machine.name] = SeenDomain(machine.name, "u", DomainState.RUNNING, tag=machine.tag)
+    (place.home / "images").mkdir(exist_ok=True)
+    with hold(place.home / "images" / BUILD_LOCK):
+        assert deeds(repair(place)) == [("busy", Deed.BUSY)]
+    assert deeds(repair(place, dry=True)) == [("workbench", Deed.FOUND)]
+    assert ours.name in world.domains
+    (found,) = repair(place)
+    assert (found.kind, found.subject, found.deed) == ("workbench", ours.name, Deed.MENDED)
+    assert world.domains.keys() == {*WHOLE[0], other.name}
+
+
+def test_an_image_build_removes_what_another_one_left_when_it_was_killed(place: Workplace, world: World) -> None:
+    left = InstallMachine("image-windows-11", place.home, (place.home,) * 3, 4096, home=home_mark(str(place.home)))
+    world.domains[left.name] = SeenDomain(left.name, "u", DomainState.RUNNING, tag=left.tag)
+    remove_killed(place.machines, home_mark("elsewhere"), "")
+    assert left.name in world.domains
+    remove_killed(place.machines, home_mark(str(place.home)), "")
+    assert sorted(world.domains) == WHOLE[0]
 
 
 def test_the_labs_of_another_installation_are_not_ours(tmp_path: Path, world: World) -> None:

@@ -174,3 +174,39 @@ def test_every_script_of_a_role_is_used() -> None:
 def test_a_script_stands_in_one_place() -> None:
     texts = [path.read_text(encoding="utf-8") for path in SCRIPTS]
     assert len(set(texts)) == len(texts)
+
+
+# Parameters of commands, as MicrosoftDocs/windows-powershell-docs has them (dnsserver), where not all have -Force.
+SHARED = {
+    "Name",
+    "PassThru",
+    "ComputerName",
+    "CimSession",
+    "ThrottleLimit",
+    "AsJob",
+    "WhatIf",
+    "Confirm",
+    "ErrorAction",
+}
+DNS_COMMANDS = {
+    "Set-DnsServerClientSubnet": {"IPv4Subnet", "IPv6Subnet", "Action"},
+    "Set-DnsServerRecursionScope": {"EnableRecursion", "Forwarder"},
+    "Remove-DnsServerRecursionScope": {"Force"},
+    "Remove-DnsServerQueryResolutionPolicy": {"Force", "ZoneName"},
+}
+
+
+@pytest.mark.parametrize("command", DNS_COMMANDS)
+def test_commands_of_the_dns_server_are_given_parameters_that_they_have(command: str) -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in ROLES.glob("dns/files/*.ps1"))
+    given = re.findall(rf"\b{command}\b([^|\n]*)", text)
+    assert given
+    used = {word for call in given for word in re.findall(r" -(\w+)", call)}
+    assert used - SHARED - DNS_COMMANDS[command] == set()
+
+
+def test_forwarders_that_are_taken_away_leave_no_empty_list_to_be_set() -> None:
+    text = (ROLES / "dns" / "files" / "clients.ps1").read_text(encoding="utf-8")
+    emptied = text.index("if ($known -and -not $Forwarders)")
+    assert emptied < text.index("Remove-DnsServerRecursionScope") < text.index("Add-DnsServerRecursionScope")
+    assert text.index("$scope, $known = $null, @()") < text.index("-Forwarder $Forwarders")

@@ -171,8 +171,20 @@ def test_a_clone_is_given_its_name_addresses_and_keys() -> None:
     told = json.loads(files["labctl/node.json"])
     assert told["interfaces"]["52-54-00-0A-0B-0E"] == "bare"
     assert told["management"] in told["interfaces"].values()
-    assert (told["host_key"], told["authorized_keys"]) == (KEYS.management, KEYS.authorized)
-    assert "HOST PRIVATE" not in str(files)
+    assert told["authorized_keys"] == KEYS.authorized
+
+
+def test_the_disc_of_a_clone_stays_in_its_drive_and_holds_no_private_key() -> None:
+    assert b"PRIVATE" not in b"".join(node_files(node(), KEYS, PASSWORD, "fr-FR").values())
+
+
+def test_a_clone_waits_for_its_cards_and_lets_labctl_in_at_the_very_end() -> None:
+    text = (SCRIPTS / "identity.ps1").read_text(encoding="utf-8")
+    acts = text[text.index("    Wait-Setup\n") :]
+    words = ("Set-CardName", "Enable-Administrator", "Start-Service -Name sshd", "Start-Service -Name QEMU-GA")
+    assert [acts.index(word) for word in words] == sorted(acts.index(word) for word in words)
+    assert text.count("Get-NetAdapter ") == 1  # where it is waited for
+    assert "catch {\n    Send-Failure" in acts  # on the serial port, where labctl reads what a start says
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ import libvirt
 import pytest
 from lxml import etree
 
+from labctl.render.windows.answers import Install, render_autounattend
 from labctl.render.windows.machine import InstallMachine, render_install
+from labctl.render.windows.versions import WINDOWS
 
 SCHEMA = Path("/usr/share/libvirt/schemas/domain.rng")
 DISCS = (Path("/v/w.iso"), Path("/v/d.iso"), Path("/v/a.iso"))
@@ -55,3 +57,12 @@ def test_the_network_is_plugged_in_only_where_openssh_must_come_from_there() -> 
     links = [rendered(MACHINES[name]).find("devices/interface/link") for name in ("server", "online")]
     states = [link.get("state") for link in links]
     assert states == ["down", "up"]
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_the_clock_of_the_hardware_shows_the_time_that_windows_takes_it_for(name: str) -> None:
+    clock = rendered(MACHINES[name]).find("clock")
+    assert (clock.get("offset"), clock.get("timezone")) == ("timezone", "Europe/Paris")
+    assert "<TimeZone>Romance Standard Time</TimeZone>" in render_autounattend(
+        Install(WINDOWS["windows-2022"], "x", "fr-FR")
+    )

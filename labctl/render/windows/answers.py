@@ -82,7 +82,10 @@ REGION = {"keyboard": KEYBOARD, "time_zone": TIME_ZONE, "locale": LOCALE, "lette
 
 
 def node_files(node: PlannedNode, keys: Keys, password: str, language: str) -> Mapping[str, bytes]:
-    """Return the files of the disc that makes a clone of a Windows image this node. They are for QEMU's user only."""
+    """Return the files of the disc that makes a clone of a Windows image this node.
+
+    Whoever works on the machine reads them: `password` is good until labctl has brought the machine its own.
+    """
     return {
         "Unattend.xml": render_unattend(node, password, language).encode(),
         "labctl/node.json": render_node(node, keys),
@@ -117,13 +120,12 @@ def describe(interface: PlannedInterface, node: PlannedNode) -> dict[str, object
 
 
 def render_node(node: PlannedNode, keys: Keys) -> bytes:
-    """Return what the identity script of the image reads: names of network cards, and the keys of labctl's way in."""
+    """Return what the identity script of the image reads: names of network cards, and who may log in. No secret."""
     return to_json({
         "name": node.member,
         "port": MANAGEMENT_PORT,
         "management": node.management.name,
         "interfaces": {windows_mac(card.mac): card.name for card in (node.management, *node.interfaces)},
-        "host_key": keys.management,
         "authorized_keys": keys.authorized,
     })  # fmt: skip
 

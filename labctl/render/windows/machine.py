@@ -9,16 +9,17 @@ from pathlib import Path
 from markupsafe import Markup
 
 from labctl.plan.names import derive_mac, object_uuid
-from labctl.plan.observed import Tag
+from labctl.plan.observed import WORKBENCH, Tag
 from labctl.render.tag import render_tag
-from labctl.render.xml import environment
+from labctl.render.xml import WINDOWS_ZONE, environment
 
 
 @dataclass(frozen=True)
 class InstallMachine:
     """A machine for one installation. `discs` are Windows', virtio-win's and the answers, in this order; MiB.
 
-    `online` plugs in its network card, behind which only the host's own network is.
+    `online` plugs in its network card, behind which only the host's own network is; `home` is the mark of the
+    installation that it belongs to.
     """
 
     name: str
@@ -29,6 +30,7 @@ class InstallMachine:
     secure_boot: bool = False
     tpm: bool = False
     online: bool = False
+    home: str = ""
 
     @property
     def disk(self) -> Path:
@@ -53,7 +55,7 @@ class InstallMachine:
     @property
     def tag(self) -> Tag:
         """Return our mark: the machine is of no lab."""
-        return Tag(lab=self.name, topology="image", owner="image", member=self.name, spec="")
+        return Tag(self.name, WORKBENCH, owner="image", member=self.name, spec="", home=self.home)
 
 
 def render_install(machine: InstallMachine, accelerator: str) -> str:
@@ -61,5 +63,6 @@ def render_install(machine: InstallMachine, accelerator: str) -> str:
     return environment().get_template("windows/install.xml.j2").render(
         machine=machine,
         virtualisation="kvm" if accelerator == "kvm" else "qemu",
+        windows_zone=WINDOWS_ZONE,
         tag=Markup(render_tag(machine.tag)),  # noqa: S704  render_tag quotes every value
     )  # fmt: skip

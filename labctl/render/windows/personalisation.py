@@ -1,4 +1,4 @@
-"""Renders what a clone of a frozen Windows is told through its guest agent: its own keys, password, time and leases."""
+"""Renders what a Windows is told through its guest agent: its own keys, password, time and leases."""
 
 import base64
 import json
@@ -12,13 +12,18 @@ POWERSHELL = ("powershell.exe", "-NoLogo", "-NoProfile", "-NonInteractive", "-Co
 FLUSH = b"Write-VolumeCache -DriveLetter C\r\n"
 
 
-def render_windows_personalisation(node: PlannedNode, keys: Keys, password: str, now: float) -> bytes:
-    """Return the PowerShell script that makes a clone in memory this node. `now` is in seconds since the epoch.
+def render_windows_personalisation(
+    node: PlannedNode, keys: Keys, password: str, now: float, *, first: bool = False
+) -> bytes:
+    """Return the PowerShell script that gives a machine what is its own. `now` is in seconds since the epoch.
 
+    It is for a clone in memory; with `first` for a machine that has started, and does nothing at its later starts.
     Its values are data in it, in base64: whatever they hold, they are no commands.
     """
     values = {
+        "first": first,
         "now": round(now * 1000),
+        "host_key": keys.management,
         "authorized_keys": keys.authorized,
         "password": password,
         "leased": [interface.name for interface in node.interfaces if interface.address == "dhcp"],

@@ -2,28 +2,42 @@
 
 import base64
 import json
+import os
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
+import tree_sitter_powershell
+from tree_sitter import Language, Node, Parser
 
 from labctl.errors import ExitCode, Refused
-from labctl.hypervisor.tpm import give_state, state_file
+from labctl.hypervisor.tpm import copy_owned, give_state, state_file
 from labctl.images.given import Given
+from labctl.images.recipe import RECIPES
 from labctl.images.store import Image
 from labctl.lab.board import clear_board, give_board, keep_board
 from labctl.lab.evaluation import check_evaluations, days_left
 from labctl.lab.frozen import Frozen
-from labctl.lab.hygiene import State, judge
+from labctl.lab.hygiene import State, is_not_activated, judge
 from labctl.lab.keys import draw_password, ensure_password
+from labctl.lab.up import bring_up
+from labctl.lab.windows_image import Request, given_of
+from labctl.lab.wish import Pace, Stop, Wish
+from labctl.monitor import Silent
 from labctl.plan.model import Folders, PlannedNode
 from labctl.plan.observed import Observed
 from labctl.render.identity import Keys
 from labctl.render.windows.personalisation import FLUSH, clock_script, hygiene_script, render_windows_personalisation
+from labctl.render.xml import TEMPLATES
 from labctl.topology.hardware import Firmware, Hardware, System
-from tests.worlds import plan
+from labctl.topology.load import load_topology
+from tests.lab.doubles import World, make_place
+from tests.lab.test_up import SMALL
+from tests.worlds import catalogue, plan
 
 GOOD = State("S-1-5-21-1-2-3", False, 1, -1)
 OTHER = replace(GOOD, sid="S-1-5-21-4-5-6")
@@ -44,12 +58,18 @@ def test_good_machines_are_frozen() -> None:
         ({"dc": replace(GOOD, pending_reboot=True)}, "dc waits for a restart"),
         ({"dc": replace(GOOD, evaluation_days=3)}, "the evaluation of Windows on dc ends in 3 days"),
         ({"dc": replace(GOOD, evaluation_days=1)}, "the evaluation of Windows on dc ends in 1 day"),
-        ({"dc": replace(GOOD, licence=5)}, "Windows on dc is not activated, and its time of grace is over"),
+        ({"dc": replace(GOOD, licence=5, evaluation_days=0)}, "the evaluation of Windows on dc ends in 0 days"),
         ({"dc": replace(GOOD, sid="")}, "dc has no security identifier"),
     ],
 )  # fmt: skip
 def test_what_would_spoil_every_clone_is_told(states: dict[str, State], problem: str) -> None:
     assert list(judge(states)) == [problem]
+
+
+def test_a_windows_that_is_not_activated_is_frozen_and_said_to_be_so() -> None:
+    silent = replace(GOOD, licence=5)
+    assert list(judge({"poste": silent})) == []
+    assert [is_not_activated(one) for one in (silent, GOOD, replace(silent, evaluation_days=0))] == [True, False, False]
 
 
 def image(**facts: str | int) -> Image:
@@ -62,6 +82,16 @@ def test_the_days_of_an_evaluation_run_from_the_day_they_were_read() -> None:
     assert days_left(timed, date(2026, 1, 31)) == 150
     assert days_left(timed, date(2027, 1, 1)) == 0
     assert days_left(image(edition="ServerStandard"), date(2026, 1, 1)) is None
+
+
+def test_the_days_of_an_evaluation_that_is_not_activated_begin_with_a_machine() -> None:
+    asleep = image(evaluation_days=3)
+    assert days_left(asleep, date(2036, 1, 1)) == 3
+    check_evaluations([asleep])  # its machines are asked before they are frozen
+    request = Request(RECIPES["windows-2022"], Path("w.iso"), Path("v.iso"))  # type: ignore[arg-type]
+    facts: dict[str, str | int] = {"edition": "ServerStandardEval", "evaluation_days": 10}
+    assert "measured" not in given_of(request, {**facts, "licence": 2}, "0" * 64).facts
+    assert "measured" in given_of(request, {**facts, "licence": 1}, "0" * 64).facts
 
 
 @pytest.mark.parametrize(("days", "words"), [(6, "in 6 days"), (1, "in 1 day:"), (0, "in 0 days")])
@@ -111,6 +141,25 @@ def test_the_state_of_a_tpm_is_that_of_its_machine_alone(tmp_path: Path) -> None
     assert [path.stat().st_mode & 0o777 for path in (state, state.parent)] == [0o600, 0o700]
 
 
+def test_the_state_of_a_tpm_is_read_by_nobody_else_while_it_is_copied(tmp_path: Path) -> None:
+    source, target = tmp_path / "state", tmp_path / "kept"
+    os.mkfifo(source)  # what is copied comes when the test wants it
+    before = os.umask(0)
+    try:
+        with ThreadPoolExecutor(1) as copier:
+            copying = copier.submit(copy_owned, source, target)
+            with source.open("wb") as seeds:
+                while not (found := list(tmp_path.glob(".kept.*"))):
+                    assert not copying.done()
+                    time.sleep(0.01)
+                assert found[0].stat().st_mode & 0o777 == 0o600
+                seeds.write(b"seeds")
+            assert copying.result()
+    finally:
+        os.umask(before)
+    assert target.read_bytes() == b"seeds"
+
+
 def test_a_password_is_drawn_once_for_each_machine_of_each_lab(tmp_path: Path) -> None:
     one, other = Folders(tmp_path / "a"), Folders(tmp_path / "b")
     first = ensure_password(one, "dc")
@@ -138,6 +187,39 @@ def test_values_of_a_clone_reach_powershell_as_data() -> None:
     told = json.loads(base64.b64decode(found[1]))
     assert told["password"] == "'; Remove-Item C:\\"
     assert told["now"] == 1_800_000_000_500
+
+
+def test_what_lasts_comes_through_the_agent_at_the_first_start_and_stands_on_no_disc(tmp_path: Path) -> None:
+    source = tmp_path / "small.yml"
+    machine = "image: windows-2022\n    memory: 2048\n    disk: 40"
+    source.write_text(SMALL.read_text().replace("image: debian-13", machine, 1))
+    wish = Wish(load_topology(source, catalogue()), source, "alice")
+    world = World()
+    place = make_place(tmp_path / "home", world)
+    _plan, result = bring_up(place, wish, lambda _image: Pace("tcg", 1.0), Silent(), Stop())
+    assert not result.failures
+    assert world.personal == {"small-alice.server"}  # the key of its SSH server has reached it
+    folders = place.folders("small-alice")
+    password = (folders.secrets / "administrator_server").read_text()
+    disc = folders.identity("server").read_bytes()
+    assert b"PRIVATE KEY" not in disc
+    assert base64.b64encode(f"{password}AdministratorPassword".encode("utf-16-le")) not in disc
+
+
+def guarded(script: str, act: str) -> list[str]:
+    """Return the conditions that an act of a PowerShell script stands under, outermost first."""
+    here: Node | None = Parser(Language(tree_sitter_powershell.language())).parse(script.encode()).root_node
+    found = []
+    while here:
+        if here.type == "if_statement" and (condition := here.child_by_field_name("condition")):
+            found.append((condition.text or b"").decode())
+        here = next((child for child in here.children if act.encode() in (child.text or b"")), None)
+    return found
+
+
+def test_the_password_of_a_domain_is_not_that_of_one_clone() -> None:
+    script = (TEMPLATES / "windows" / "personalise.ps1").read_text()
+    assert ["DomainRole -lt 4" in condition for condition in guarded(script, "SetPassword")] == [True]
 
 
 @pytest.mark.parametrize(

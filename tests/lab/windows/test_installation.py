@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -97,15 +98,53 @@ def follow_machine(*said: bytes) -> tuple[Installation, list[Phase], bytes]:
     return told, entered, answered
 
 
-def test_the_loaders_question_is_answered_though_its_line_does_not_end() -> None:
-    told, entered, answered = follow_machine(b"Press any key to boot ", b"from CD or DVD......", b"\r\n")
-    assert (told.phase, entered, answered) == (Phase.START, [], b" ")
+def test_a_key_is_pressed_again_and_again_in_whatever_language_the_loader_asks_until_setup_has_begun(
+    monkeypatch: pytest.MonkeyPatch, port: Port
+) -> None:
+    monkeypatch.setattr(installing, "GLANCE", 0.05)
+    pressed = b""
+
+    def setup() -> None:
+        nonlocal pressed
+        port.there.sendall("Appuyez sur une touche pour démarrer du CD ou du DVD.".encode())
+        while len(pressed) < 3:
+            pressed += port.there.recv(100)
+        port.there.sendall(b"\r\n" + mark("setup").encode() + b"\r\n")
+        while entered == []:
+            time.sleep(0.01)
+        port.there.setblocking(False)
+        with suppress(BlockingIOError):
+            pressed += port.there.recv(100)
+        time.sleep(0.3)
+        with suppress(BlockingIOError):
+            late.append(port.there.recv(100))
+        port.there.shutdown(socket.SHUT_WR)
+
+    entered, late = list[Phase](), list[bytes]()
+    machine = threading.Thread(target=setup)
+    machine.start()
+    follow(port, Installation(), 1.0, entered.append)
+    machine.join()
+    assert set(pressed) == set(b"\r")
+    assert (entered, late) == ([Phase.SETUP], [])
 
 
-def test_the_question_is_not_answered_once_setup_has_begun() -> None:
-    """The disk does not start, or Setup would install for ever."""
-    _told, _entered, answered = follow_machine(mark("setup").encode(), b"\r\nPress any key to boot from CD or DVD...")
-    assert answered == b""
+def test_no_key_is_pressed_for_longer_than_a_loader_may_take_to_ask(
+    monkeypatch: pytest.MonkeyPatch, port: Port
+) -> None:
+    monkeypatch.setattr(installing, "PRESSING", 0.0)
+    port.there.shutdown(socket.SHUT_WR)
+    follow(port, Installation(), 1.0, lambda _phase: None)
+    port.there.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        port.there.recv(100)
+
+
+def test_an_installation_whose_first_word_is_lost_goes_on() -> None:
+    """Windows PE may have no serial port: what is heard first is Windows itself."""
+    assert DEADLINES[Phase.START] >= DEADLINES[Phase.SETUP]
+    told, entered, _pressed = follow_machine(mark("specialize").encode() + b"\r\n")
+    assert (told.phase, entered) == (Phase.SPECIALIZE, [Phase.SPECIALIZE])
 
 
 def test_markers_are_read_across_reads_and_line_ends() -> None:

@@ -71,13 +71,14 @@ function Register-Start([string]$Name, [string]$Script) {
 # How long the licence lasts: minutes of grace, and how often the time may be counted anew. The id is that of Windows.
 function Send-Licence {
     $product = Get-CimInstance -ClassName SoftwareLicensingProduct -Filter `
-        "ApplicationID = '55c92734-d682-4d71-983e-d6ec3f16059f' AND PartialProductKey IS NOT NULL"
+        "ApplicationID = '55c92734-d682-4d71-983e-d6ec3f16059f' AND PartialProductKey IS NOT NULL" | Select-Object -First 1
     $service = Get-CimInstance -ClassName SoftwareLicensingService
     Send-Report @{
         facts = @{
             edition = (Get-ItemProperty -Path 'HKLM:\SOFTWARE\Microsoft\Windows NT\CurrentVersion').EditionID
             build = [Environment]::OSVersion.Version.Build
             evaluation_days = [int][Math]::Floor($product.GracePeriodRemaining / 1440)
+            licence = [int]$product.LicenseStatus
             rearms = [int]$service.RemainingWindowsReArmCount
         }
     }

@@ -10,7 +10,7 @@ function Set-Subnet([string]$Name, [string[]]$Networks) {
         Add-DnsServerClientSubnet @words
         $script:changed = $true
     } elseif (Compare-Object -ReferenceObject @($found.IPV4Subnet) -DifferenceObject $wanted) {
-        Set-DnsServerClientSubnet @words -Action REPLACE -Force
+        Set-DnsServerClientSubnet @words -Action REPLACE -Confirm:$false
         $script:changed = $true
     }
 }
@@ -18,12 +18,22 @@ function Set-Subnet([string]$Name, [string[]]$Networks) {
 $script:changed = $false
 Set-Subnet 'labctl-query' $Query
 Set-Subnet 'labctl-recursion' $Recursion
+$scope = Get-DnsServerRecursionScope -ErrorAction Ignore | Where-Object { $_.Name -eq 'labctl-recursion' }
+$known = @($scope.Forwarder | ForEach-Object { "$_" } | Where-Object { $_ })
+# Forwarders can be replaced and not taken away: the scope is made anew, and first what holds it goes.
+if ($known -and -not $Forwarders) {
+    Get-DnsServerQueryResolutionPolicy -ErrorAction Ignore | Where-Object { $_.Name -eq 'labctl-recursion' } |
+        Remove-DnsServerQueryResolutionPolicy -Force
+    Remove-DnsServerRecursionScope -Name 'labctl-recursion' -Force
+    $scope, $known = $null, @()
+    $script:changed = $true
+}
 $policies = @(Get-DnsServerQueryResolutionPolicy -ErrorAction Ignore | ForEach-Object { $_.Name })
 if ($policies -notcontains 'labctl-query') {
     Add-DnsServerQueryResolutionPolicy -Name 'labctl-query' -Action DENY -ClientSubnet 'NE,labctl-query'
     $script:changed = $true
 }
-if (-not (Get-DnsServerRecursionScope -ErrorAction Ignore | Where-Object { $_.Name -eq 'labctl-recursion' })) {
+if (-not $scope) {
     Add-DnsServerRecursionScope -Name 'labctl-recursion' -EnableRecursion $true
     $script:changed = $true
 }
@@ -37,8 +47,6 @@ if ((Get-DnsServerRecursionScope | Where-Object { $_.Name -eq '.' }).EnableRecur
     Set-DnsServerRecursionScope -Name '.' -EnableRecursion $false
     $script:changed = $true
 }
-$known = @((Get-DnsServerRecursionScope | Where-Object { $_.Name -eq 'labctl-recursion' }).Forwarder |
-        ForEach-Object { "$_" } | Where-Object { $_ })
 if ("$known" -ne "$Forwarders") {
     Set-DnsServerRecursionScope -Name 'labctl-recursion' -EnableRecursion $true -Forwarder $Forwarders
     $script:changed = $true
