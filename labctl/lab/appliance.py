@@ -47,6 +47,7 @@ def has_agent(node: PlannedNode) -> bool:
 
 def ensure_secrets(folders: Folders, node: PlannedNode) -> Secrets:
     """Return the secrets of a firewall, made where it has none."""
+    folders.secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folders.secrets / f"{node.member}.appliance"
     ensure_file(path, lambda: json.dumps(make_secrets(node.member)).encode())
     return Secrets(**json.loads(path.read_text(encoding="utf-8")))
@@ -103,5 +104,10 @@ def wait_appliance(folders: Folders, node: PlannedNode, deadline: float) -> None
     Raises DeadlineMissed after `deadline` seconds.
     """
     if node.system is System.OPNSENSE:
-        kept = ensure_secrets(folders, node)
-        OPNsense(node.address, kept.api_key, kept.api_secret, kept.certificate).wait_ready(deadline)
+        firewall_api(folders, node).wait_ready(deadline)
+
+
+def firewall_api(folders: Folders, node: PlannedNode) -> OPNsense:
+    """Return the API of a lab's firewall, which answers on labctl's own link."""
+    kept = ensure_secrets(folders, node)
+    return OPNsense(node.address, kept.api_key, kept.api_secret, kept.certificate)
