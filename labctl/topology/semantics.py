@@ -9,6 +9,7 @@ from labctl.language import _
 from labctl.topology.addresses import address_findings
 from labctl.topology.catalogue import Catalogue, ImageFacts, competency_list_findings, unlisted_competency
 from labctl.topology.fault_meaning import way_findings
+from labctl.topology.gateway_meaning import gateway_findings
 from labctl.topology.model import Node
 from labctl.topology.parameters import service_findings
 from labctl.topology.parts import Parts, listed, mapping
@@ -26,6 +27,7 @@ def semantic_findings(parts: Parts, data: JsonValue, catalogue: Catalogue) -> It
     """Yield every problem of meaning. `data` is the plain topology, read where a part is not well formed."""
     yield from reserved_findings(parts)
     yield from address_findings(parts)
+    yield from gateway_findings(parts)
     for name, node in parts.nodes.items():
         yield from node_findings(name, node, parts, catalogue)
     yield from need_findings(parts)
