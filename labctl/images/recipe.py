@@ -67,7 +67,7 @@ WINDOWS_MEDIA = "--iso FILE --virtio-win FILE"
 # Windows 11 asks for secure boot and a TPM 2.0; the servers run with both and need neither.
 WINDOWS = Hardware(firmware=Firmware.UEFI, console=ConsoleKind.SCREEN)
 WINDOWS_11 = Hardware(firmware=Firmware.UEFI, secure_boot=True, tpm=True, console=ConsoleKind.SCREEN)
-OPNSENSE_SERVICES = frozenset({"router_firewall", "dns", "dhcp"})
+OPNSENSE_SERVICES = frozenset({"router_firewall", "dns", "dhcp", "vpn_gateway", "virtual_address"})
 
 RECIPES: Mapping[str, Recipe] = {
     recipe.name: recipe

@@ -3,7 +3,9 @@
 import datetime
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import bcrypt
 from cryptography import x509
@@ -12,10 +14,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from labctl.appliances.api import OPNsense
-from labctl.lab.keys import ensure_file
+from labctl.lab.keys import ensure_file, ensure_tunnel_keys, tunnel_key_paths
 from labctl.plan.model import Folders, PlannedNode
 from labctl.render.medium import render_medium
 from labctl.render.opnsense import Credentials, render_config
+from labctl.render.opnsense_gateway import GatewaySecrets
 from labctl.topology.hardware import System
 
 WITHOUT_AGENT = frozenset({System.OPNSENSE, System.IMPORT})
@@ -88,9 +91,26 @@ def appliance_identity(folders: Folders, node: PlannedNode) -> bytes:
         return b""
     kept = ensure_secrets(folders, node)
     credentials = Credentials(
-        kept.password_hash, kept.api_key, kept.api_secret_hash, kept.certificate, kept.private_key
-    )
+        kept.password_hash, kept.api_key, kept.api_secret_hash, kept.certificate, kept.private_key,
+        gateway_secrets(folders, node),
+    )  # fmt: skip
     return render_medium({"config.xml": render_config(node, credentials)})
+
+
+def gateway_secrets(folders: Folders, node: PlannedNode) -> GatewaySecrets:
+    """Return what a firewall shares with the other routers of its lab, made where there is none."""
+    vpn: Mapping[str, Any] = node.services.get("vpn_gateway", {})
+    ends = [node.member, *(peer["node"] for peer in vpn["peers"])] if vpn else []
+    ensure_tunnel_keys(folders, ends)
+    paths = {end: tunnel_key_paths(folders, end) for end in ends}
+    texts = {end: tuple(path.read_text(encoding="ascii").strip() for path in pair) for end, pair in paths.items()}
+    password = folders.secrets / "virtual_address.password"
+    ensure_file(password, lambda: secrets.token_hex(9).encode())  # CARP takes 20 characters
+    return GatewaySecrets(
+        private_key=texts[node.member][0] if vpn else "",
+        public_keys={end: public for end, (_private, public) in texts.items()},
+        password=password.read_text(encoding="ascii"),
+    )
 
 
 def hash_secret(secret: str) -> str:

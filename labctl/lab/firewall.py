@@ -1,7 +1,5 @@
 """Faults that are rules of an OPNsense: put, found and removed through its API, each rule by a UUID of its own."""
 
-import hashlib
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,7 +9,8 @@ from labctl.errors import LabctlError
 from labctl.lab.appliance import firewall_api
 from labctl.lab.workplace import Workplace
 from labctl.language import _
-from labctl.render.opnsense import name_ports
+from labctl.render.firewall import name_ports
+from labctl.render.opnsense_gateway import item_uuid
 from labctl.topology.faults import Fault, Rule, RuleProtocol
 from labctl.topology.model import Topology
 
@@ -60,9 +59,8 @@ class Firewall:
         return bool(found) and all(found.get(key, wanted[key]).lower() == wanted[key].lower() for key in EFFECTIVE)
 
     def name(self, fault: Fault, place: int) -> str:
-        """Return the UUID (RFC 9562, version 4) of a rule: the same for the same lab, so that none is ever lost."""
-        digest = hashlib.sha256(f"{self.lab}\0{fault.id}\0{place}".encode()).digest()
-        return str(uuid.UUID(bytes=digest[:16], version=4))
+        """Return the UUID of a rule: the same for the same lab, so that none is ever lost."""
+        return item_uuid(self.lab, fault.id, str(place))
 
     def fields(self, rule: Rule) -> dict[str, str]:
         """Return a rule as the API takes it; Filter.xml of opnsense/core has the names."""

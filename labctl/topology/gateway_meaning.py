@@ -71,7 +71,7 @@ def peer_findings(
         yield Finding((*steps, "address"), text, str(inner))
     networks = peer.get("networks")
     for position, text in enumerate(networks if isinstance(networks, list) else []):
-        if isinstance(text, str) and parse(IPv4Network, text) is None:
+        if isinstance(text, str) and ("/" not in text or parse(IPv4Network, text) is None):
             yield Finding((*steps, "networks", position), _("an IPv4 network such as 192.168.50.0/24"), quoted(text))
 
 
