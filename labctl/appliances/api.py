@@ -7,28 +7,20 @@ header, over TLS to the one certificate that labctl gave the firewall.
 import base64
 import http.client
 import json
-import socket
-import ssl
-import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 
 from pydantic import JsonValue
 
-from labctl.errors import DeadlineMissed, LabctlError, Refused
+from labctl.appliances.web import PORT, TIMEOUT, Unreachable, connect, unreachable, wait_for
+from labctl.errors import LabctlError, Refused
 from labctl.language import _
 
-PORT = 443
 LARGEST = 1 << 20  # bytes of an answer
-PAUSE = 1.0  # seconds between two looks at a firewall that starts
 OK = frozenset({"ok", "saved", "deleted"})
 GONE = frozenset({"not found"})
 Answer = Mapping[str, JsonValue]
-
-
-class Unreachable(LabctlError):
-    """The firewall does not answer, or not in time."""
 
 
 class NoSuchEndpoint(LabctlError):
@@ -55,7 +47,7 @@ class OPNsense:
     secret: str = field(repr=False)
     certificate: str = field(repr=False)
     port: int = PORT
-    timeout: float = 20.0
+    timeout: float = TIMEOUT
 
     def change_rules(self, put: Mapping[str, Mapping[str, str]], removed: Collection[str] = ()) -> None:
         """Put rules by their UUIDs, remove others, and have all of it in force together.
@@ -94,17 +86,7 @@ class OPNsense:
 
         Raises DeadlineMissed after `deadline` seconds, Refused for another certificate or refused keys.
         """
-        end = time.monotonic() + deadline
-        while True:
-            try:
-                self.get("diagnostics/system/system_information")
-            except Unreachable as exc:
-                if time.monotonic() + PAUSE > end:
-                    text = _("the firewall did not answer within {seconds:.0f} s: {reason}")
-                    raise DeadlineMissed(text.format(seconds=deadline, reason=exc.message)) from exc
-                time.sleep(PAUSE)
-            else:
-                return
+        wait_for(lambda: self.get("diagnostics/system/system_information"), deadline)
 
     def get(self, path: str) -> Answer:
         """Return the answer to a question."""
@@ -119,7 +101,7 @@ class OPNsense:
 
         Raises Unreachable where it does not, Refused for another certificate or refused keys, LabctlError for the rest.
         """
-        connection = self.connect()
+        connection = connect(self.address, self.certificate, self.port, self.timeout)
         try:
             token = base64.b64encode(f"{self.key}:{self.secret}".encode()).decode()
             headers = {"Authorization": f"Basic {token}", "Accept": "application/json", "Host": self.host}
@@ -130,7 +112,7 @@ class OPNsense:
             answer = connection.getresponse()
             return self.read(path, answer.status, answer.read(LARGEST + 1))
         except (OSError, http.client.HTTPException) as exc:
-            raise self.unreachable(exc) from exc
+            raise unreachable(self.address, exc) from exc
         finally:
             connection.close()
 
@@ -139,31 +121,6 @@ class OPNsense:
         """Return the address as a header has it, without the zone, which is the host's own."""
         plain = self.address.partition("%")[0]
         return f"[{IPv6Address(plain)}]" if ":" in plain else plain
-
-    def connect(self) -> http.client.HTTPSConnection:
-        """Return a connection to the one that has the certificate; nothing was said on it yet."""
-        context = ssl.create_default_context(cadata=self.certificate)
-        context.check_hostname = False  # the certificate is compared as a whole: no name says more
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        connection = http.client.HTTPSConnection(self.address, self.port, timeout=self.timeout, context=context)
-        try:
-            connection.connect()
-            shown = connection.sock.getpeercert(binary_form=True)
-        except ssl.SSLCertVerificationError as exc:
-            connection.close()
-            raise self.another() from exc
-        except OSError as exc:
-            connection.close()
-            raise self.unreachable(exc) from exc
-        if shown != ssl.PEM_cert_to_DER_cert(self.certificate):
-            connection.close()
-            raise self.another()
-        return connection
-
-    def another(self) -> Refused:
-        """Return the refusal of somebody who is not this firewall."""
-        text = _('"{address}" does not show the certificate that labctl gave this firewall: nothing was sent to it')
-        return Refused(text.format(address=self.address), hint="labctl status")
 
     def read(self, path: str, status: int, data: bytes) -> Answer:
         """Return the object of an answer. Raises Refused for 401 and 403, LabctlError for what is no such answer."""
@@ -200,12 +157,3 @@ class OPNsense:
         )
         text = _("the firewall did not do {act}: {reason}")
         raise LabctlError(text.format(act=act, reason=reasons or _("no reason given")))
-
-    def unreachable(self, exc: Exception) -> Unreachable:
-        """Return the error for a firewall that does not answer."""
-        reason = _("no answer in time") if isinstance(exc, socket.timeout | TimeoutError) else str(exc)
-        return Unreachable(
-            _('the firewall at "{address}" does not answer: {reason}').format(
-                address=self.address, reason=reason or type(exc).__name__
-            )
-        )

@@ -14,14 +14,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from labctl.appliances.api import OPNsense
+from labctl.appliances.web import connect, wait_for
 from labctl.lab.keys import ensure_file, ensure_tunnel_keys, tunnel_key_paths
 from labctl.plan.model import Folders, PlannedNode
+from labctl.render import opnsense, pfsense
+from labctl.render.firewall import Credentials, GatewaySecrets
 from labctl.render.medium import render_medium
-from labctl.render.opnsense import Credentials, render_config
-from labctl.render.opnsense_gateway import GatewaySecrets
 from labctl.topology.hardware import System
 
-WITHOUT_AGENT = frozenset({System.OPNSENSE, System.IMPORT})
+WITHOUT_AGENT = frozenset({System.OPNSENSE, System.PFSENSE, System.IMPORT})
+RENDERERS = {System.OPNSENSE: opnsense.render_config, System.PFSENSE: pfsense.render_config}
 SECRET_BYTES = 30  # 40 characters: bcrypt reads 72
 DAYS = 3650  # as long as the lab's own authority
 
@@ -87,14 +89,14 @@ def make_certificate(name: str) -> tuple[str, str]:
 
 def appliance_identity(folders: Folders, node: PlannedNode) -> bytes:
     """Return the medium that a firewall reads its configuration from; nothing for an imported image."""
-    if node.system is not System.OPNSENSE:
+    if node.system not in RENDERERS:
         return b""
     kept = ensure_secrets(folders, node)
     credentials = Credentials(
         kept.password_hash, kept.api_key, kept.api_secret_hash, kept.certificate, kept.private_key,
         gateway_secrets(folders, node),
     )  # fmt: skip
-    return render_medium({"config.xml": render_config(node, credentials)})
+    return render_medium({"config.xml": RENDERERS[node.system](node, credentials)})
 
 
 def gateway_secrets(folders: Folders, node: PlannedNode) -> GatewaySecrets:
@@ -119,12 +121,17 @@ def hash_secret(secret: str) -> str:
 
 
 def wait_appliance(folders: Folders, node: PlannedNode, deadline: float) -> None:
-    """Return once a firewall's API answers on labctl's own link; an imported image has nothing to be asked.
+    """Return once a firewall answers on labctl's own link; an imported image has nothing to be asked.
+
+    OPNsense is asked by its API; pfSense has none, and shows its certificate once it has read its configuration.
 
     Raises DeadlineMissed after `deadline` seconds.
     """
     if node.system is System.OPNSENSE:
         firewall_api(folders, node).wait_ready(deadline)
+    elif node.system is System.PFSENSE:
+        certificate = ensure_secrets(folders, node).certificate
+        wait_for(lambda: connect(node.address, certificate).close(), deadline)
 
 
 def firewall_api(folders: Folders, node: PlannedNode) -> OPNsense:

@@ -9,7 +9,7 @@ from enum import Enum, auto
 from typing import TypeVar
 
 from labctl import powershell
-from labctl.appliances.api import Unreachable as NoAnswer
+from labctl.appliances.web import Unreachable as NoAnswer
 from labctl.checks.model import Outcome, Result
 from labctl.errors import LabctlError, Refused
 from labctl.faults import Diagnosis, FaultState, cause_check, diagnose, find_faults, hides

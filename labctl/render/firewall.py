@@ -1,11 +1,14 @@
 """Renders what OPNsense and pfSense read alike in config.xml: cards, gateways, routes, address translation, rules."""
 
+import base64
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv4Network
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement
 
+from labctl.errors import LabctlError
+from labctl.language import _
 from labctl.plan.model import PlannedInterface, PlannedNode
 from labctl.plan.names import link_local
 from labctl.topology.hardware import CardModel
@@ -17,7 +20,32 @@ DRIVERS = {
 }  # fmt: skip
 SELF = "(self)"  # the firewall itself, on whatever address
 GREATEST = 254  # priority of VRRP; CARP counts the other way round, advskew(4) from 0
+RECORDS = frozenset({"A", "AAAA"})  # what Unbound's host overrides hold
 Parameters = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class GatewaySecrets:
+    """What the routers of one lab share: the tunnel's own key, the public keys by node, the password of CARP."""
+
+    private_key: str = field(repr=False)
+    public_keys: Mapping[str, str]
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What only labctl and this firewall know. Hashes are those of crypt(3); certificate and key are PEM texts.
+
+    A clone has those of its golden lab: they are in its memory, and no other lab reaches its link.
+    """
+
+    password_hash: str
+    api_key: str
+    api_secret_hash: str
+    certificate: str
+    private_key: str
+    gateway: GatewaySecrets
 
 
 @dataclass(frozen=True)
@@ -50,6 +78,34 @@ def put(parent: Element, **texts: str | int | None) -> None:
     for name, text in texts.items():
         if text is not None:
             SubElement(parent, name).text = str(text)
+
+
+def refuse_foreign(node: PlannedNode, system: str) -> None:
+    """Raise LabctlError where a service asks for what labctl cannot write for a system: nothing is left out unsaid."""
+    if foreign := [*find_foreign(node.services)]:
+        text = _("{node}: labctl cannot configure this on {system}: {names}")
+        hint = _("leave it out, or give the service to a Debian machine")
+        raise LabctlError(text.format(node=node.member, system=system, names=", ".join(foreign)), hint=hint)
+
+
+def find_foreign(services: Mapping[str, Parameters]) -> Iterator[str]:
+    """Yield what the services ask for and config.xml is not given: nothing is left out without a word."""
+    dns, dhcp = services.get("dns", {}), services.get("dhcp", {})
+    for zone in dns.get("zones", ()):
+        for record in zone["records"]:
+            if record.get("type", "A") not in RECORDS:
+                yield f"{record['name']}.{zone['name']} {record['type']}"
+    yield from (name for name in ("forwarders", "recursion") if dns.get(name))
+    if any(subnet.get("reservations") for subnet in dhcp.get("subnets", ())):
+        yield "reservations"
+
+
+def add_certificate(root: Element, own: Credentials) -> None:
+    """Add the web server's certificate: labctl made it, so its client knows which one must answer."""
+    texts = {"crt": own.certificate, "prv": own.private_key}
+    certificate = SubElement(root, "cert")
+    put(certificate, refid="labctl", descr="labctl")
+    put(certificate, **{name: base64.b64encode(text.encode()).decode() for name, text in texts.items()})
 
 
 def section(root: Element, name: str) -> Element:
@@ -99,20 +155,20 @@ def gateway_name(port: Port) -> str:
     return f"GW_{port.key.upper()}"
 
 
-def add_routes(root: Element, node: PlannedNode, ports: Sequence[Port]) -> None:
-    """Add gateways and static routes."""
+def add_routes(root: Element, node: PlannedNode, ports: Sequence[Port], default: str | None = None) -> None:
+    """Add gateways and static routes. `default` marks the default gateway where the system wants it there."""
     by_name = {port.planned.name: port for port in ports}
     found: list[tuple[str, Port, str, str | None]] = [
-        (gateway_name(port), port, port.planned.gateway, "1") for port in ports if port.planned.gateway
+        (gateway_name(port), port, port.planned.gateway, default) for port in ports if port.planned.gateway
     ]
     routes = [(f"R{number}", route) for number, route in enumerate(node.routes, 1)]
     found += [(name, by_name[route.interface], route.via, None) for name, route in routes]
     if found:
         parent = SubElement(root, "gateways")
-        for name, port, address, default in found:
+        for name, port, address, mark in found:
             put(
                 SubElement(parent, "gateway_item"), name=name, interface=port.key, ipprotocol="inet", gateway=address,
-                monitor_disable="1", defaultgw=default,
+                monitor_disable="1", defaultgw=mark,
             )  # fmt: skip
     if routes:
         parent = SubElement(root, "staticroutes")

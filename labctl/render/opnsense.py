@@ -3,18 +3,16 @@
 Elements: `elements/opnsense.yml`, with the file of opnsense/core that reads each.
 """
 
-import base64
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from labctl.errors import LabctlError
-from labctl.language import _
 from labctl.plan.model import PlannedNode
 from labctl.render.firewall import (
+    Credentials,
     Parameters,
     Port,
+    add_certificate,
     add_interfaces,
     add_nat,
     add_routes,
@@ -23,27 +21,12 @@ from labctl.render.firewall import (
     management_rules,
     name_ports,
     put,
+    refuse_foreign,
     section,
 )
-from labctl.render.opnsense_gateway import GatewaySecrets, add_wireguard
+from labctl.render.opnsense_gateway import add_wireguard
 
-RECORDS = frozenset({"A", "AAAA"})  # what Unbound's host overrides hold
 DHCP_OPTIONS = {"router": "3", "dns-server": "6", "domain-name": "15"}  # RFC 2132
-
-
-@dataclass(frozen=True)
-class Credentials:
-    """What only labctl and this firewall know. Hashes are those of crypt(3); certificate and key are PEM texts.
-
-    A clone has those of its golden lab: they are in its memory, and no other lab reaches its link.
-    """
-
-    password_hash: str
-    api_key: str
-    api_secret_hash: str
-    certificate: str
-    private_key: str
-    gateway: GatewaySecrets
 
 
 def render_config(node: PlannedNode, own: Credentials) -> str:
@@ -51,17 +34,14 @@ def render_config(node: PlannedNode, own: Credentials) -> str:
 
     Raises LabctlError where a service asks for what labctl cannot write for it.
     """
-    if foreign := [*find_foreign(node.services)]:
-        text = _("{node}: labctl cannot configure this on OPNsense: {names}")
-        hint = _("leave it out, or give the service to a Debian machine")
-        raise LabctlError(text.format(node=node.member, names=", ".join(foreign)), hint=hint)
+    refuse_foreign(node, "OPNsense")
     root = Element("opnsense")
     ports = name_ports(node)
     firewall: Parameters = node.services.get("router_firewall", {})
     add_system(root, node, own)
     add_certificate(root, own)
     add_interfaces(root, ports)
-    add_routes(root, node, ports)
+    add_routes(root, node, ports, default="1")
     add_nat(root, ports, firewall)
     rules = SubElement(root, "filter")
     for rule in (*management_rules(ports), *firewall_rules(ports, firewall)):
@@ -76,18 +56,6 @@ def render_config(node: PlannedNode, own: Credentials) -> str:
         add_dhcp(root, ports, node.services["dhcp"])
     ElementTree.indent(root)
     return '<?xml version="1.0"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
-
-
-def find_foreign(services: Mapping[str, Parameters]) -> Iterator[str]:
-    """Yield what the services ask for and config.xml is not given: nothing is left out without a word."""
-    dns, dhcp = services.get("dns", {}), services.get("dhcp", {})
-    for zone in dns.get("zones", ()):
-        for record in zone["records"]:
-            if record.get("type", "A") not in RECORDS:
-                yield f"{record['name']}.{zone['name']} {record['type']}"
-    yield from (name for name in ("forwarders", "recursion") if dns.get(name))
-    if any(subnet.get("reservations") for subnet in dhcp.get("subnets", ())):
-        yield "reservations"
 
 
 def add_system(root: Element, node: PlannedNode, own: Credentials) -> None:
@@ -114,14 +82,6 @@ def add_system(root: Element, node: PlannedNode, own: Credentials) -> None:
     put(web, protocol="https", noantilockout="1")
     SubElement(web, "ssl-certref").text = "labctl"
     put(SubElement(system, "ssh"), enabled="enabled", permitrootlogin="1", group="admins")
-
-
-def add_certificate(root: Element, own: Credentials) -> None:
-    """Add the web server's certificate: labctl made it, so its client knows which one must answer."""
-    texts = {"crt": own.certificate, "prv": own.private_key}
-    certificate = SubElement(root, "cert")
-    put(certificate, refid="labctl", descr="labctl")
-    put(certificate, **{name: base64.b64encode(text.encode()).decode() for name, text in texts.items()})
 
 
 def add_dns(root: Element, ports: Sequence[Port], dns: Parameters) -> None:

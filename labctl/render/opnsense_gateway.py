@@ -2,20 +2,9 @@
 
 import hashlib
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element, SubElement
 
-from labctl.render.firewall import Parameters, put, section
-
-
-@dataclass(frozen=True)
-class GatewaySecrets:
-    """What the routers of one lab share: the tunnel's own key, the public keys by node, the password of CARP."""
-
-    private_key: str = field(repr=False)
-    public_keys: Mapping[str, str]
-    password: str = field(repr=False)
+from labctl.render.firewall import GatewaySecrets, Parameters, put, section
 
 
 def add_wireguard(root: Element, name: str, vpn: Parameters, secrets: GatewaySecrets) -> None:

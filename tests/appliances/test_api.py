@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from labctl.appliances.api import OPNsense, Unreachable
+from labctl.appliances.api import OPNsense
+from labctl.appliances.web import Unreachable
 from labctl.errors import DeadlineMissed, LabctlError, Refused
 from tests.appliances.local_firewall import KEY, SECRET, Firewall, make_certificate, make_pair, running_firewall
 

@@ -12,9 +12,9 @@ from labctl.errors import LabctlError
 from labctl.plan.model import PlannedNode
 from labctl.plan.observed import Observed
 from labctl.render import opnsense
+from labctl.render.firewall import Credentials, GatewaySecrets
 from labctl.render.medium import LABEL, render_medium
-from labctl.render.opnsense import Credentials, render_config
-from labctl.render.opnsense_gateway import GatewaySecrets
+from labctl.render.opnsense import render_config
 from labctl.shipped import shipped_folder
 from labctl.topology.load import load_topology
 from labctl.topology.tree import read_tree
