@@ -67,7 +67,8 @@ def render_config(node: PlannedNode, own: Credentials) -> str:
     add_interfaces(root, ports)
     add_routes(root, node, ports)
     for port in ports:
-        put(section(root, "gateways"), defaultgw4=gateway_name(port) if port.planned.gateway else None)
+        if port.planned.gateway:
+            put(section(root, "gateways"), defaultgw4=gateway_name(port))
     add_nat(root, ports, firewall)
     rules = SubElement(root, "filter")
     for rule in (*management_rules(ports), *firewall_rules(ports, firewall)):

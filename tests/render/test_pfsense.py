@@ -20,6 +20,7 @@ from labctl.topology.tree import read_tree
 from tests.render.test_opnsense import ALL, OWN, paths, rules
 from tests.worlds import catalogue, plan
 
+ROOT = Path(__file__).parents[2]
 TABLE = Path(pfsense.__file__).parent / "elements" / "pfsense.yml"
 # What the parser of pfSense takes several of; it refuses a file in which another element stands twice in one place
 # (src/etc/inc/xmlparse.inc, listtags).
@@ -139,3 +140,19 @@ def test_a_tunnel_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyP
     path.write_text(ALL.replace("opnsense-25", "pfsense-2"), encoding="utf-8")
     with pytest.raises(ProblemsFound, match='a service that labctl configures on the image "pfsense-2"'):
         load_topology(path, catalogue())
+
+
+def test_the_commands_of_the_documentation_make_a_topology(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lab with OPNsense, without the faults that are its rules, is one with pfSense."""
+    monkeypatch.setenv("LABCTL_LANG", "en")
+    for page in ("docs/appliances.md", "docs/fr/appliances.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        (command,) = re.findall(r"^\$ (sed .*\\\n.*) > dmz-pfsense\.yml$", text, re.MULTILINE)
+        done = subprocess.run(["sh", "-c", command], cwd=ROOT, check=True, capture_output=True)
+        path = tmp_path / "dmz-pfsense.yml"
+        path.write_bytes(done.stdout)
+        topology = load_topology(path, catalogue())
+        assert topology.name == "dmz-pfsense"
+        root = ElementTree.fromstring(render_config(plan(Observed(), topology=topology).node("fw"), OWN))
+        written = {re.sub(r"^pfsense/(interfaces|dhcpd)/\w+/", r"pfsense/\1/*/", path) for path in paths(root)}
+        assert written <= known().keys()
