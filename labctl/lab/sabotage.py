@@ -224,8 +224,7 @@ class Sabotage:
         """
         if fault.rules:
             return self.set_rules(fault, act)
-        script = fault.inject if act is Act.INJECT else fault.cure
-        return self.run(fault, script or "")
+        return self.run(fault, fault.inject if act is Act.INJECT else fault.cure)
 
     def set_rules(self, fault: Fault, act: Act) -> Answer:
         """Put or remove the rules of a fault. Raises LabctlError where its firewall cannot be reached."""

@@ -210,7 +210,7 @@ def default_text(field: FieldInfo) -> str:
     if field.is_required():
         return _("must be given")
     value = field.get_default(call_default_factory=True, validated_data={})
-    if value is None or value in ((), {}):
+    if value is None or value in ((), {}, ""):
         return _("none")
     if isinstance(value, Model):
         return _("the defaults of its keys")

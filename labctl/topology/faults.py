@@ -66,15 +66,15 @@ class Fault(Model):
     )
     competencies: tuple[CompetencyId, ...] = Field(min_length=1, description=N_("competencies that repairing it shows"))
     ticket: Text = Field(description=N_("what a user writes about it: symptoms, not causes"))
-    inject: Script | None = Field(
-        default=None, description=N_("shell script, run by root on the node, that brings it about for good")
+    inject: Script = Field(
+        default="", description=N_("shell script, run by root on the node, that brings it about for good")
     )
     detect: Probe | None = Field(default=None, description=N_("succeeds on the node while the cause is there"))
     fixed: tuple[Name, ...] = Field(
         min_length=1, description=N_("checks that fail with it and pass once it is repaired")
     )
-    cure: Script | None = Field(
-        default=None, description=N_("shell script, run by root on the node, that repairs it as one would by hand")
+    cure: Script = Field(
+        default="", description=N_("shell script, run by root on the node, that repairs it as one would by hand")
     )
     rules: tuple[Rule, ...] = Field(
         default=(),
@@ -90,7 +90,7 @@ class Fault(Model):
     @property
     def remedy(self) -> str:
         """Return what repairs it, for the trainer's answers."""
-        if self.cure is not None:
+        if self.cure:
             return self.cure
         text = _('delete the rule "{description}" of the card {card}')
         return "\n".join(text.format(description=rule.description, card=rule.interface) for rule in self.rules)

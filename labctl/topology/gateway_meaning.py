@@ -70,9 +70,10 @@ def peer_findings(
         text = _("another address of the tunnel ({cidr})").format(cidr=own.network)
         yield Finding((*steps, "address"), text, str(inner))
     networks = peer.get("networks")
-    for position, text in enumerate(networks if isinstance(networks, list) else []):
-        if isinstance(text, str) and ("/" not in text or parse(IPv4Network, text) is None):
-            yield Finding((*steps, "networks", position), _("an IPv4 network such as 192.168.50.0/24"), quoted(text))
+    for position, network in enumerate(networks if isinstance(networks, list) else []):
+        if isinstance(network, str) and ("/" not in network or parse(IPv4Network, network) is None):
+            way = (*steps, "networks", position)
+            yield Finding(way, _("an IPv4 network such as 192.168.50.0/24"), quoted(network))
 
 
 def shared_findings(name: str, node: Node, parts: Parts) -> Iterator[Finding]:

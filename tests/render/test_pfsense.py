@@ -3,11 +3,13 @@
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from pydantic import JsonValue
 
 from labctl.errors import LabctlError
 from labctl.plan.model import PlannedNode
@@ -126,10 +128,13 @@ def test_what_students_change_stays_until_another_medium_comes(tmp_path: Path, a
 
 
 def test_what_cannot_be_written_is_refused_by_name(node: PlannedNode) -> None:
-    asked = {**node.services, "dns": {**node.services["dns"], "forwarders": ["9.9.9.9"]}}
+    asked: dict[str, Mapping[str, JsonValue]] = {
+        **node.services,
+        "dns": {**node.services["dns"], "forwarders": ["9.9.9.9"]},
+    }
     with pytest.raises(LabctlError, match="labctl cannot configure this on pfSense: forwarders"):
         render_config(replace(node, services=asked), OWN)
-    inner = {**node.services, "router_firewall": {"masquerade": False}}
+    inner: dict[str, Mapping[str, JsonValue]] = {**node.services, "router_firewall": {"masquerade": False}}
     with pytest.raises(LabctlError, match=r"router_firewall\.outside names none"):
         render_config(replace(node, services=inner), OWN)
 
