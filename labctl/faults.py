@@ -12,6 +12,7 @@ from labctl.topology.faults import Fault
 from labctl.topology.model import Check, Topology
 from labctl.topology.name_probes import Dns, Http
 from labctl.topology.network_probes import Ping, Tcp, Udp
+from labctl.topology.probes import Probe
 
 
 class FaultState(StrEnum):
@@ -40,22 +41,22 @@ class Diagnosis:
     unknown: tuple[str, ...] = ()
 
 
-def cause_check(fault: Fault) -> Check:
-    """Return the check that passes while the cause of a fault is there.
+def cause_check(fault: Fault, detect: Probe) -> Check:
+    """Return the check that passes while the cause of a fault is there, by its probe.
 
     Its id has a colon, as no author's can: a fault may have the name of a check.
     """
     check = Check(
-        id=fault.id, title=fault.title, origin=fault.node, probe=fault.detect, competency=fault.competencies[0],
+        id=fault.id, title=fault.title, origin=fault.node, probe=detect, competency=fault.competencies[0],
         passed=fault.title, failed=fault.title,
     )  # fmt: skip
     return check.model_copy(update={"id": f"fault:{fault.id}"})
 
 
 def diagnose(
-    fault: Fault, cause: Outcome, outcomes: Sequence[Outcome], baseline: Collection[str], others: Collection[str] = ()
+    fault: Fault, cause: Result, outcomes: Sequence[Outcome], baseline: Collection[str], others: Collection[str] = ()
 ) -> Diagnosis:
-    """Return how a fault stands from its cause's check and the outcomes of the lab's checks now.
+    """Return how a fault stands from whether its cause is there and the outcomes of the lab's checks now.
 
     `baseline` are the ids that passed before the fault; `others` those that other faults of the lab make fail.
     """
@@ -67,12 +68,12 @@ def diagnose(
     regressed = tuple(name for name in guarded if found[name] is Result.FAILED)
     if failing:
         state = FaultState.PRESENT
-    elif unknown or cause.result is Result.UNKNOWN:
+    elif unknown or cause is Result.UNKNOWN:
         state = FaultState.UNKNOWN
     elif regressed:
         state = FaultState.REGRESSED
     else:
-        state = FaultState.AROUND if cause.result is Result.PASSED else FaultState.REPAIRED
+        state = FaultState.AROUND if cause is Result.PASSED else FaultState.REPAIRED
     return Diagnosis(fault, state, failing, regressed, unknown)
 
 

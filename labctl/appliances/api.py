@@ -7,28 +7,33 @@ header, over TLS to the one certificate that labctl gave the firewall.
 import base64
 import http.client
 import json
-import socket
-import ssl
-import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 
 from pydantic import JsonValue
 
+from labctl.appliances.web import PORT, TIMEOUT, Unreachable, connect, unreachable, wait_for
 from labctl.checks.lines import printable
-from labctl.errors import DeadlineMissed, LabctlError, Refused
+from labctl.errors import LabctlError, Refused
 from labctl.language import _
 
-PORT = 443
 LARGEST = 1 << 20  # bytes of an answer
-PAUSE = 1.0  # seconds between two looks at a firewall that starts
-OK = {"ok", "saved", "deleted"}
+OK = frozenset({"ok", "saved", "deleted"})
+GONE = frozenset({"not found"})
 Answer = Mapping[str, JsonValue]
 
 
-class Unreachable(LabctlError):
-    """The firewall does not answer, or not in time."""
+class NoSuchEndpoint(LabctlError):
+    """The firewall has no such act: its version is another one."""
+
+
+def chosen(value: JsonValue) -> str:
+    """Return a field as it is written: of a list of options, those that are selected, with commas."""
+    if not isinstance(value, dict):
+        return str(value)
+    options = ((key, one) for key, one in value.items() if isinstance(one, dict))
+    return ",".join(key for key, one in options if str(one.get("selected", "0")) == "1")
 
 
 @dataclass(frozen=True)
@@ -43,40 +48,46 @@ class OPNsense:
     secret: str = field(repr=False)
     certificate: str = field(repr=False)
     port: int = PORT
-    timeout: float = 20.0
+    timeout: float = TIMEOUT
 
-    def add_rule(self, rule: Mapping[str, str]) -> str:
-        """Add a rule and return its UUID; it is in force after `apply`. Raises LabctlError naming a wrong field."""
-        answer = self.post("firewall/filter/add_rule", {"rule": dict(rule)})
-        self.expect(answer, "add_rule")
-        return str(answer.get("uuid", ""))
+    def change_rules(self, put: Mapping[str, Mapping[str, str]], removed: Collection[str] = ()) -> None:
+        """Put rules by their UUIDs, remove others, and have all of it in force together.
 
-    def remove_rule(self, uuid: str) -> None:
-        """Remove a rule; it is gone after `apply`."""
-        self.expect(self.post(f"firewall/filter/del_rule/{uuid}"), "del_rule")
+        A rule that is there already is replaced, one that is gone already is no error. Raises LabctlError naming a
+        wrong field, Unreachable: what was written by then is not in force, or goes back by itself after a minute.
+        """
+        revision = self.savepoint()
+        for uuid, rule in put.items():
+            self.expect(self.post(f"firewall/filter/set_rule/{uuid}", {"rule": dict(rule)}), "set_rule")
+        for uuid in removed:
+            self.expect(self.post(f"firewall/filter/del_rule/{uuid}"), "del_rule", GONE)
+        self.expect(self.post("/".join(["firewall/filter/apply", *revision])), "apply")
+        for made in revision:
+            self.expect(self.post(f"firewall/filter/cancel_rollback/{made}"), "cancel_rollback")
 
-    def apply(self) -> None:
-        """Put the rules in force. Where they lock labctl out, the firewall goes back by itself after a minute."""
-        revision = str(self.post("firewall/filter/savepoint").get("revision", ""))
-        self.expect(self.post(f"firewall/filter/apply/{revision}"), "apply")
-        self.expect(self.post(f"firewall/filter/cancel_rollback/{revision}"), "cancel_rollback")
+    def savepoint(self) -> tuple[str, ...]:
+        """Return the revision that the firewall goes back to where a change locks labctl out.
+
+        Nothing where its version cannot go back (opnsense/core 26.7 has no such endpoint).
+        """
+        try:
+            answer = self.post("firewall/filter/savepoint")
+        except NoSuchEndpoint:
+            return ()
+        self.expect(answer, "savepoint")
+        return (str(answer.get("revision", "")),)
+
+    def read_rule(self, uuid: str) -> Mapping[str, str]:
+        """Return a rule's fields, nothing where there is no such rule."""
+        rule = self.get(f"firewall/filter/get_rule/{uuid}").get("rule")
+        return {name: chosen(value) for name, value in rule.items()} if isinstance(rule, dict) else {}
 
     def wait_ready(self, deadline: float) -> None:
         """Return once the API answers.
 
         Raises DeadlineMissed after `deadline` seconds, Refused for another certificate or refused keys.
         """
-        end = time.monotonic() + deadline
-        while True:
-            try:
-                self.get("diagnostics/system/system_information")
-            except Unreachable as exc:
-                if time.monotonic() + PAUSE > end:
-                    text = _("the firewall did not answer within {seconds:.0f} s: {reason}")
-                    raise DeadlineMissed(text.format(seconds=deadline, reason=exc.message)) from exc
-                time.sleep(PAUSE)
-            else:
-                return
+        wait_for(lambda: self.get("diagnostics/system/system_information"), deadline)
 
     def get(self, path: str) -> Answer:
         """Return the answer to a question."""
@@ -91,7 +102,7 @@ class OPNsense:
 
         Raises Unreachable where it does not, Refused for another certificate or refused keys, LabctlError for the rest.
         """
-        connection = self.connect()
+        connection = connect(self.address, self.certificate, self.port, self.timeout)
         try:
             token = base64.b64encode(f"{self.key}:{self.secret}".encode()).decode()
             headers = {"Authorization": f"Basic {token}", "Accept": "application/json", "Host": self.host}
@@ -102,7 +113,7 @@ class OPNsense:
             answer = connection.getresponse()
             return self.read(path, answer.status, answer.read(LARGEST + 1))
         except (OSError, http.client.HTTPException) as exc:
-            raise self.unreachable(exc) from exc
+            raise unreachable(self.address, exc) from exc
         finally:
             connection.close()
 
@@ -112,31 +123,6 @@ class OPNsense:
         plain = self.address.partition("%")[0]
         return f"[{IPv6Address(plain)}]" if ":" in plain else plain
 
-    def connect(self) -> http.client.HTTPSConnection:
-        """Return a connection to the one that has the certificate; nothing was said on it yet."""
-        context = ssl.create_default_context(cadata=self.certificate)
-        context.check_hostname = False  # the certificate is compared as a whole: no name says more
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        connection = http.client.HTTPSConnection(self.address, self.port, timeout=self.timeout, context=context)
-        try:
-            connection.connect()
-            shown = connection.sock.getpeercert(binary_form=True)
-        except ssl.SSLCertVerificationError as exc:
-            connection.close()
-            raise self.another() from exc
-        except OSError as exc:
-            connection.close()
-            raise self.unreachable(exc) from exc
-        if shown != ssl.PEM_cert_to_DER_cert(self.certificate):
-            connection.close()
-            raise self.another()
-        return connection
-
-    def another(self) -> Refused:
-        """Return the refusal of somebody who is not this firewall."""
-        text = _('"{address}" does not show the certificate that labctl gave this firewall: nothing was sent to it')
-        return Refused(text.format(address=self.address), hint="labctl status")
-
     def read(self, path: str, status: int, data: bytes) -> Answer:
         """Return the object of an answer. Raises Refused for 401 and 403, LabctlError for what is no such answer."""
         if status in {401, 403}:
@@ -144,19 +130,27 @@ class OPNsense:
             raise Refused(text.format(path=path), hint="labctl status")
         if status in {502, 503}:
             raise Unreachable(_("the firewall's web server has nothing behind it yet ({status})").format(status=status))
+        if status == http.client.NOT_FOUND:
+            text = _('the firewall does not know "{path}": its version is another one')
+            raise NoSuchEndpoint(text.format(path=path))
         try:
             answer = json.loads(data[:LARGEST]) if len(data) <= LARGEST else None
         except ValueError:
             answer = None
+        if answer == []:
+            answer = {}  # as PHP writes an empty object
         if status != http.client.OK or not isinstance(answer, dict):
             text = _('the firewall answers "{path}" with {status} and not as its documentation says')
             raise LabctlError(text.format(path=path, status=status))
         return answer
 
-    def expect(self, answer: Answer, act: str) -> None:
-        """Raise LabctlError where an order was not carried out, with the firewall's own reason for each field."""
+    def expect(self, answer: Answer, act: str, well: Collection[str] = frozenset()) -> None:
+        """Raise LabctlError where an order was not carried out, with the firewall's own reason for each field.
+
+        `well` are the results that are as good as the common ones.
+        """
         result = str(answer.get("result") or answer.get("status") or "").strip().lower()
-        if result in OK:
+        if result in {*OK, *well}:
             return
         wrong = answer.get("validations")
         reasons = (
@@ -164,12 +158,3 @@ class OPNsense:
         )
         text = _("the firewall did not do {act}: {reason}")
         raise LabctlError(text.format(act=act, reason=printable(reasons) or _("no reason given")))
-
-    def unreachable(self, exc: Exception) -> Unreachable:
-        """Return the error for a firewall that does not answer."""
-        reason = _("no answer in time") if isinstance(exc, socket.timeout | TimeoutError) else str(exc)
-        return Unreachable(
-            _('the firewall at "{address}" does not answer: {reason}').format(
-                address=self.address, reason=printable(reason) or type(exc).__name__
-            )
-        )

@@ -51,7 +51,7 @@ def image() -> None:
 )
 @click.option(
     "--iso", "--media", "iso", type=DISC,
-    help=_("The school's own medium: the installation disc of Windows (ISO), the nano image of OPNsense."),
+    help=_("The school's own medium: the ISO of Windows, the nano image of OPNsense, the disk of a pfSense."),
 )  # fmt: skip
 @click.option("--virtio-win", "drivers", type=DISC, help=_("Windows: the disc of drivers, virtio-win (ISO)."))
 @click.option(

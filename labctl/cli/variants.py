@@ -163,7 +163,7 @@ def to_dict(lab: str, owned: Owned, language: str, *, key: bool) -> dict[str, Js
     }
     if key:
         found["key"] = [
-            {"fault": fault.id, "node": fault.node, "title": fault.title.pick(language), "cure": fault.cure}
+            {"fault": fault.id, "node": fault.node, "title": fault.title.pick(language), "cure": fault.remedy}
             for fault in faults
         ]
     return found
@@ -189,4 +189,4 @@ def print_values(lab: str, owned: Owned, language: str, *, key: bool) -> None:
         if key:
             text = answer.format(fault=fault.id, node=fault.node, title=fault.title.pick(language))
             click.echo(f"  {text}")
-            click.echo("".join(f"      {line}\n" for line in fault.cure.strip().splitlines()), nl=False)
+            click.echo("".join(f"      {line}\n" for line in fault.remedy.strip().splitlines()), nl=False)

@@ -68,7 +68,9 @@ OLD_WINDOWS_MEDIA = f"{WINDOWS_MEDIA} --openssh FILE"  # its own is too old for 
 # Windows 11 asks for secure boot and a TPM 2.0; the servers run with both and need neither.
 WINDOWS = Hardware(firmware=Firmware.UEFI, console=ConsoleKind.SCREEN)
 WINDOWS_11 = Hardware(firmware=Firmware.UEFI, secure_boot=True, tpm=True, console=ConsoleKind.SCREEN)
-OPNSENSE_SERVICES = frozenset({"router_firewall", "dns", "dhcp"})
+# WireGuard is a part of OPNsense, and of pfSense a package that an image may not have.
+PFSENSE_SERVICES = frozenset({"router_firewall", "dns", "dhcp", "virtual_address"})
+OPNSENSE_SERVICES = PFSENSE_SERVICES | {"vpn_gateway"}
 
 RECIPES: Mapping[str, Recipe] = {
     recipe.name: recipe
@@ -80,6 +82,7 @@ RECIPES: Mapping[str, Recipe] = {
         MediaRecipe("windows-2025", "Windows Server 2025", 2048, System.WINDOWS, WINDOWS, WINDOWS_MEDIA),
         MediaRecipe("windows-11", "Windows 11", 4096, System.WINDOWS, WINDOWS_11, WINDOWS_MEDIA),
         MediaRecipe("opnsense-25", "OPNsense 25", 1024, System.OPNSENSE, Hardware(), MEDIA, OPNSENSE_SERVICES),
+        MediaRecipe("pfsense-2", "pfSense CE 2", 1024, System.PFSENSE, Hardware(), MEDIA, PFSENSE_SERVICES),
     )
 }
 

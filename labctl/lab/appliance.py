@@ -3,7 +3,9 @@
 import datetime
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import bcrypt
 from cryptography import x509
@@ -12,13 +14,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from labctl.appliances.api import OPNsense
-from labctl.lab.keys import ensure_file
+from labctl.appliances.web import connect, wait_for
+from labctl.lab.keys import ensure_file, ensure_tunnel_keys, tunnel_key_paths
 from labctl.plan.model import Folders, PlannedNode
+from labctl.render import opnsense, pfsense
+from labctl.render.firewall import Credentials, GatewaySecrets
 from labctl.render.medium import render_medium
-from labctl.render.opnsense import Credentials, render_config
 from labctl.topology.hardware import System
 
-WITHOUT_AGENT = frozenset({System.OPNSENSE, System.IMPORT})
+WITHOUT_AGENT = frozenset({System.OPNSENSE, System.PFSENSE, System.IMPORT})
+RENDERERS = {System.OPNSENSE: opnsense.render_config, System.PFSENSE: pfsense.render_config}
 SECRET_BYTES = 30  # 40 characters: bcrypt reads 72
 DAYS = 3650  # as long as the lab's own authority
 
@@ -47,6 +52,7 @@ def has_agent(node: PlannedNode) -> bool:
 
 def ensure_secrets(folders: Folders, node: PlannedNode) -> Secrets:
     """Return the secrets of a firewall, made where it has none."""
+    folders.secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folders.secrets / f"{node.member}.appliance"
     ensure_file(path, lambda: json.dumps(make_secrets(node.member)).encode())
     return Secrets(**json.loads(path.read_text(encoding="utf-8")))
@@ -83,13 +89,30 @@ def make_certificate(name: str) -> tuple[str, str]:
 
 def appliance_identity(folders: Folders, node: PlannedNode) -> bytes:
     """Return the medium that a firewall reads its configuration from; nothing for an imported image."""
-    if node.system is not System.OPNSENSE:
+    if node.system not in RENDERERS:
         return b""
     kept = ensure_secrets(folders, node)
     credentials = Credentials(
-        kept.password_hash, kept.api_key, kept.api_secret_hash, kept.certificate, kept.private_key
+        kept.password_hash, kept.api_key, kept.api_secret_hash, kept.certificate, kept.private_key,
+        gateway_secrets(folders, node),
+    )  # fmt: skip
+    return render_medium({"config.xml": RENDERERS[node.system](node, credentials)})
+
+
+def gateway_secrets(folders: Folders, node: PlannedNode) -> GatewaySecrets:
+    """Return what a firewall shares with the other routers of its lab, made where there is none."""
+    vpn: Mapping[str, Any] = node.services.get("vpn_gateway", {})
+    ends = [node.member, *(peer["node"] for peer in vpn["peers"])] if vpn else []
+    ensure_tunnel_keys(folders, ends)
+    paths = {end: tunnel_key_paths(folders, end) for end in ends}
+    texts = {end: tuple(path.read_text(encoding="ascii").strip() for path in pair) for end, pair in paths.items()}
+    password = folders.secrets / "virtual_address.password"
+    ensure_file(password, lambda: secrets.token_hex(9).encode())  # CARP takes 20 characters
+    return GatewaySecrets(
+        private_key=texts[node.member][0] if vpn else "",
+        public_keys={end: public for end, (_private, public) in texts.items()},
+        password=password.read_text(encoding="ascii"),
     )
-    return render_medium({"config.xml": render_config(node, credentials)})
 
 
 def hash_secret(secret: str) -> str:
@@ -98,10 +121,20 @@ def hash_secret(secret: str) -> str:
 
 
 def wait_appliance(folders: Folders, node: PlannedNode, deadline: float) -> None:
-    """Return once a firewall's API answers on labctl's own link; an imported image has nothing to be asked.
+    """Return once a firewall answers on labctl's own link; an imported image has nothing to be asked.
+
+    OPNsense is asked by its API; pfSense has none, and shows its certificate once it has read its configuration.
 
     Raises DeadlineMissed after `deadline` seconds.
     """
     if node.system is System.OPNSENSE:
-        kept = ensure_secrets(folders, node)
-        OPNsense(node.address, kept.api_key, kept.api_secret, kept.certificate).wait_ready(deadline)
+        firewall_api(folders, node).wait_ready(deadline)
+    elif node.system is System.PFSENSE:
+        certificate = ensure_secrets(folders, node).certificate
+        wait_for(lambda: connect(node.address, certificate).close(), deadline)
+
+
+def firewall_api(folders: Folders, node: PlannedNode) -> OPNsense:
+    """Return the API of a lab's firewall, which answers on labctl's own link."""
+    kept = ensure_secrets(folders, node)
+    return OPNsense(node.address, kept.api_key, kept.api_secret, kept.certificate)

@@ -3,17 +3,19 @@
 All of it lies in the lab's `secrets` folder (0700, files 0600) and dies with the lab.
 """
 
+import base64
 import datetime
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, x25519
 from cryptography.x509.oid import NameOID
 
 from labctl.plan.model import Folders, PlannedNode
@@ -57,6 +59,7 @@ def ensure_keys(folders: Folders, lab: str, nodes: Sequence[PlannedNode]) -> dic
         keys[node.member] = Keys(next(private), public, next(private), authorized)
         lines.append(f"[{node.address}]:{MANAGEMENT_PORT} {' '.join(pinned.split()[:2])}\n")
     write_secret(paths.known_hosts, "".join(lines).encode(), lasting=False)
+    ensure_tunnel_keys(folders, [node.member for node in nodes if "vpn_gateway" in node.services])
     return keys
 
 
@@ -68,7 +71,7 @@ def copy_inherited(source: Path, target: Path) -> None:
     a server's start costs as much as a login, and who holds one machine of a lab reaches no other lab's link.
     """
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
-    kept = ("ca.*", "*.password", "*.appliance", f"{MANAGEMENT}_*")
+    kept = ("ca.*", "*.password", "*.appliance", "wireguard_*", f"{MANAGEMENT}_*")
     issued = list(source.glob("issued-*"))
     inherited = [*(path for pattern in kept for path in source.glob(pattern)), *issued]
     write_secrets({target / path.name: path.read_bytes() for path in inherited})
@@ -89,6 +92,34 @@ def draw_password() -> str:
     letters = "abcdefghjkmnpqrstuvwxyz23456789"  # none that looks like another one
     groups = ["".join(secrets.choice(letters) for _letter in range(4)) for _group in range(3)]
     return f"L{'-'.join(groups)}7"
+
+
+def ensure_tunnel_keys(folders: Folders, members: Iterable[str]) -> None:
+    """Draw the WireGuard keys of gateways, once: the role and the firewalls' configurations read them here."""
+    for member in members:
+        private, public = tunnel_key_paths(folders, member)
+        ensure_file(private, generate_tunnel_key)
+        ensure_file(public, partial(derive_tunnel_key, private))
+
+
+def tunnel_key_paths(folders: Folders, member: str) -> tuple[Path, Path]:
+    """Return where the private and the public key of a gateway are, as wg(8) writes them."""
+    return folders.secrets / f"wireguard_{member}", folders.secrets / f"wireguard_{member}.pub"
+
+
+def generate_tunnel_key() -> bytes:
+    """Return a new X25519 private key in base64."""
+    raw = x25519.X25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.Raw, serialization.PrivateFormat.Raw, serialization.NoEncryption()
+    )
+    return base64.b64encode(raw) + b"\n"
+
+
+def derive_tunnel_key(private: Path) -> bytes:
+    """Return the public key in base64 of the private one at a path."""
+    key = x25519.X25519PrivateKey.from_private_bytes(base64.b64decode(private.read_bytes()))
+    raw = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    return base64.b64encode(raw) + b"\n"
 
 
 def generate_key() -> bytes:

@@ -4,16 +4,19 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import TypeVar
 
 from labctl import powershell
+from labctl.appliances.web import Unreachable as NoAnswer
 from labctl.checks.lines import LONGEST, printable
 from labctl.checks.model import Outcome, Result
 from labctl.checks.questions import windows_payload
 from labctl.errors import LabctlError, Refused
 from labctl.faults import Diagnosis, FaultState, cause_check, diagnose, find_faults, hides
 from labctl.lab.checking import SshProber, run_checks
+from labctl.lab.firewall import Firewall, find_firewalls
 from labctl.lab.lock import hold_lab, who
 from labctl.lab.workplace import Workplace
 from labctl.language import _
@@ -32,6 +35,13 @@ PAUSE = 2.0
 RUN_SCRIPT = ("sh", "-c", 'script=$(cat) && exec sh -euc "$script" </dev/null')
 
 
+class Act(Enum):
+    """What is done with a fault."""
+
+    INJECT = auto()
+    CURE = auto()
+
+
 @dataclass(frozen=True)
 class Sabotage:
     """The faults of one lab: `inject`, `diagnose`, `clear`; `settle` is how many seconds a change may take to show."""
@@ -41,6 +51,7 @@ class Sabotage:
     topology: Topology
     prober: SshProber
     monitor: Monitor
+    firewalls: Mapping[str, Firewall] = field(default_factory=dict)
     settle: float = SETTLE
     pause: float = PAUSE
 
@@ -50,7 +61,8 @@ class Sabotage:
         """Give what works on the faults of a lab, logged in once on each node. Raises for an unknown one."""
         topology = place.load_lab(lab)
         with place.guests.sessions() as guests:
-            yield cls(place, lab, topology, SshProber(guests, place.logins(lab, topology)), monitor)
+            prober = SshProber(guests, place.logins(lab, topology))
+            yield cls(place, lab, topology, prober, monitor, find_firewalls(place, lab, topology))
 
     def present(self) -> dict[str, StoredFault]:
         """Return the faults that were injected, by id; those that the topology does not have any more are left out."""
@@ -61,9 +73,12 @@ class Sabotage:
         """Bring faults about, each proved by its cause's check and by its own checks, which fail from then on.
 
         Raises Refused, with nothing changed, where one is there already or could not be told from what is wrong;
-        LabctlError where one does not take, after its cure.
+        LabctlError where a firewall does not answer, or where one does not take, after its cure.
         """
         with hold_lab(self.place.home, self.lab, "fault"):
+            for fault in faults:
+                if fault.rules:
+                    self.firewalls[fault.node].require(fault)
             causes, outcomes = self.look(faults, self.topology.checks)
             self.refuse(faults, causes, outcomes)
             baseline = frozenset(one.check.id for one in outcomes if one.result is Result.PASSED)
@@ -72,7 +87,7 @@ class Sabotage:
                 stored = StoredFault(fault.id, fault.node, now(), who(), seed, baseline)
                 self.place.store.add_fault(self.lab, stored)
                 self.place.store.add_event(self.lab, who(), "fault", fault.id)
-                return self.start(fault, fault.inject)
+                return self.start(fault, Act.INJECT)
 
             answers = self.by_node(faults, bring_about)
             hidden = self.find_hidden([fault for fault in faults if answers[fault.id].code == 0])
@@ -81,14 +96,14 @@ class Sabotage:
             for fault in missed:
                 raise did_not_show(self.lab, fault, answers[fault.id])
 
-    def refuse(self, faults: Sequence[Fault], causes: Mapping[str, Outcome], outcomes: Sequence[Outcome]) -> None:
+    def refuse(self, faults: Sequence[Fault], causes: Mapping[str, Result], outcomes: Sequence[Outcome]) -> None:
         """Raise Refused where a fault is there, or where it could not be told that it was repaired."""
         there = self.present()
         before = list(find_faults(self.topology, tuple(there)))
         bad = {one.check.id for one in outcomes if one.result is not Result.PASSED}
         hint = f"labctl fault status {self.lab}"
         for fault in faults:
-            if fault.id in there or causes[fault.id].result is Result.PASSED:
+            if fault.id in there or causes[fault.id] is Result.PASSED:
                 text = _('the fault "{fault}" is already in {lab}; nothing was changed')
                 raise Refused(text.format(fault=fault.id, lab=self.lab), hint=hint)
             hidden = [other.id for other in before if hides(self.topology, fault, other)]
@@ -117,7 +132,7 @@ class Sabotage:
     def take_back(self, fault: Fault) -> None:
         """Cure a fault that did not show, and forget it."""
         self.tell(fault, Progress.FAILED)
-        self.run(fault, fault.cure)
+        self.act(fault, Act.CURE)
         self.place.store.remove_fault(self.lab, fault.id)
 
     def diagnose(self) -> tuple[Diagnosis, ...]:
@@ -129,7 +144,7 @@ class Sabotage:
         return self.conclude(faults, *self.look(faults, self.topology.checks)) if faults else ()
 
     def conclude(
-        self, faults: Sequence[Fault], causes: Mapping[str, Outcome], outcomes: Sequence[Outcome]
+        self, faults: Sequence[Fault], causes: Mapping[str, Result], outcomes: Sequence[Outcome]
     ) -> tuple[Diagnosis, ...]:
         """Return how some injected faults stand by what was seen."""
         there = self.present()
@@ -145,7 +160,7 @@ class Sabotage:
         What is repaired is forgotten; what is not stays known.
         """
         with hold_lab(self.place.home, self.lab, "fault"):
-            self.by_node(faults, lambda fault: self.start(fault, fault.cure))
+            self.by_node(faults, lambda fault: self.start(fault, Act.CURE))
             found = self.wait_repaired(faults)
             for one in found:
                 repaired = one.state is FaultState.REPAIRED
@@ -178,15 +193,17 @@ class Sabotage:
 
     def look(
         self, faults: Sequence[Fault], checks: Sequence[Check]
-    ) -> tuple[Mapping[str, Outcome], tuple[Outcome, ...]]:
+    ) -> tuple[Mapping[str, Result], tuple[Outcome, ...]]:
         """Ask, in one visit of each node, for the causes of faults, by fault, and for checks.
 
         Nothing is waited for: what fails now is what is wanted to know.
         """
-        asked = [*map(cause_check, faults), *(check.model_copy(update={"wait": 0}) for check in checks)]
+        probed = {fault.id: cause_check(fault, fault.detect) for fault in faults if fault.detect is not None}
+        asked = [*probed.values(), *(check.model_copy(update={"wait": 0}) for check in checks)]
         outcomes = run_checks(asked, self.prober, Silent())
-        causes = dict(zip((fault.id for fault in faults), outcomes[: len(faults)], strict=True))
-        return causes, outcomes[len(faults) :]
+        found = (one.result for one in outcomes[: len(probed)])
+        ruled = {fault.id: self.firewalls[fault.node].cause(fault) for fault in faults if fault.rules}
+        return {**dict(zip(probed, found, strict=True)), **ruled}, outcomes[len(probed) :]
 
     def by_node(self, faults: Sequence[Fault], act: Callable[[Fault], A]) -> dict[str, A]:
         """Do an act for each fault, side by side on different nodes; return what came of it, by fault."""
@@ -197,10 +214,32 @@ class Sabotage:
             work = [workers.submit(lambda own: [(one.id, act(one)) for one in own], own) for own in nodes.values()]
             return {name: done for one in work for name, done in one.result()}
 
-    def start(self, fault: Fault, script: str) -> Answer:
-        """Run a script of a fault, and tell that it has begun."""
+    def start(self, fault: Fault, act: Act) -> Answer:
+        """Do an act of a fault, and tell that it has begun."""
         self.tell(fault, Progress.STARTED)
-        return self.run(fault, script)
+        return self.act(fault, act)
+
+    def act(self, fault: Fault, act: Act) -> Answer:
+        """Do an act of a fault on its node, by a script or by rules.
+
+        Raises LabctlError where the node cannot be reached or does not end.
+        """
+        if fault.rules:
+            return self.set_rules(fault, act)
+        return self.run(fault, fault.inject if act is Act.INJECT else fault.cure)
+
+    def set_rules(self, fault: Fault, act: Act) -> Answer:
+        """Put or remove the rules of a fault. Raises LabctlError where its firewall cannot be reached."""
+        firewall = self.firewalls[fault.node]
+        try:
+            firewall.inject(fault) if act is Act.INJECT else firewall.cure(fault)
+        except NoAnswer as exc:
+            text = _("{node}: the rules of the fault could not be set: {error}")
+            hint = f"labctl fault clear {self.lab} {fault.id}"
+            raise LabctlError(text.format(node=fault.node, error=exc.message), hint=hint) from exc
+        except LabctlError as exc:
+            return Answer(1, "", exc.message)
+        return Answer(0, "", "")
 
     def run(self, fault: Fault, script: str) -> Answer:
         """Run a script of a fault on its node. Raises LabctlError where the node cannot be reached or does not end."""
@@ -219,11 +258,11 @@ class Sabotage:
         self.monitor.tell(Event(fault.node, "fault", progress, fault.id))
 
 
-def shows(fault: Fault, cause: Outcome, outcomes: Sequence[Outcome]) -> bool:
+def shows(fault: Fault, cause: Result, outcomes: Sequence[Outcome]) -> bool:
     """Return whether a fault is there and makes its checks fail."""
     results = {one.result for one in outcomes if one.check.id in fault.fixed}
     # Without names, a page cannot even be asked for: that check says nothing, and does not pass either.
-    return cause.result is Result.PASSED and Result.FAILED in results and Result.PASSED not in results
+    return cause is Result.PASSED and Result.FAILED in results and Result.PASSED not in results
 
 
 def did_not_show(lab: str, fault: Fault, answer: Answer) -> LabctlError:

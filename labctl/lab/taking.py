@@ -11,15 +11,21 @@ from labctl.images.foreign import read_start
 from labctl.images.importing import ImportWish, import_image
 from labctl.images.recipe import RECIPES, MediaRecipe
 from labctl.images.store import Image, ImageStore
-from labctl.language import _
+from labctl.language import N_, _
 from labctl.monitor import Monitor
 from labctl.plan.names import home_mark
 from labctl.topology.hardware import System
 
 FACTORY_PASSWORD = "opnsense"  # noqa: S105  the vendor's, documented; each lab's configuration replaces it
-# The DVD image speaks to the screen only (docs.opnsense.org, manual/install: "VGA-only mode").
 ISO_MAGIC, ISO_MAGIC_AT = b"CD001", 0x8001
-SCRIPTS = {System.OPNSENSE: "opnsense"}
+# What is typed on the console of an image once. pfSense needs nothing: it looks for its configuration by itself.
+SCRIPTS = {System.OPNSENSE: "opnsense", System.PFSENSE: ""}
+# What is wanted instead of an installation disc. OPNsense's speaks to the screen only (docs.opnsense.org,
+# manual/install: "VGA-only mode"); pfSense has none that is installed already.
+INSTEAD = {
+    System.OPNSENSE: N_("the nano image (.img), which is installed already and has a serial console"),
+    System.PFSENSE: N_("the disk of a machine on which pfSense was installed from it"),
+}
 
 
 @dataclass(frozen=True)
@@ -63,18 +69,18 @@ def build_firewall(bench: Bench, name: str, medium: Path, monitor: Monitor) -> I
         text = _('the image "{name}" is not made from one medium with --media')
         hint = recipe.command if isinstance(recipe, MediaRecipe) else f"labctl image build {name}"
         raise Refused(text.format(name=name), hint=hint)
-    refuse_dvd(medium)
+    refuse_dvd(medium, recipe)
     script = find_recipe_file(SCRIPTS[recipe.system], {"password": FACTORY_PASSWORD})
     wish = ImportWish(medium, name, recipe.hardware, recipe.minimum_memory, recipe.system)
     return take_image(bench, wish, script, monitor)
 
 
-def refuse_dvd(medium: Path) -> None:
-    """Raise Refused for an installation DVD: it has no serial console that could be driven."""
+def refuse_dvd(medium: Path, recipe: MediaRecipe) -> None:
+    """Raise Refused for an installation disc: nothing is installed on it that a lab could start."""
     read_start(medium)
     with medium.open("rb") as file:
         file.seek(ISO_MAGIC_AT)
         if file.read(len(ISO_MAGIC)) != ISO_MAGIC:
             return
-    text = _('"{path}" is a DVD image, which speaks to the screen only; the nano image (.img) has a serial console')
-    raise Refused(text.format(path=medium), hint="labctl image build opnsense-25 --media OPNsense-nano-amd64.img")
+    text = _('"{path}" is an installation disc; needed is {instead}')
+    raise Refused(text.format(path=medium, instead=_(INSTEAD[recipe.system])), hint=recipe.command)

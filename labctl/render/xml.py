@@ -20,7 +20,7 @@ TRANSLATED = 128
 TRANSLATED_OF_CLONE = 48
 # Systems that find out who they are from a disk; Debian reads its identity from the firmware, and what the school
 # imported is given none.
-READ_A_MEDIUM = frozenset({System.WINDOWS, System.OPNSENSE})
+READ_A_MEDIUM = frozenset({System.WINDOWS, System.OPNSENSE, System.PFSENSE})
 TEMPLATES = Path(__file__).parent / "templates"
 # Windows takes the clock of its hardware for the time of its own zone, which our answer files set to that of Paris.
 WINDOWS_ZONE = "Europe/Paris"

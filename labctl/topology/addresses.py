@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
 
 from labctl.language import _
+from labctl.topology.gateway_meaning import virtual_holders
 from labctl.topology.model import Interface, Node, Segment
 from labctl.topology.parts import Parts
 from labctl.topology.problems import Finding, Steps, plain_key
@@ -29,6 +30,8 @@ def address_findings(parts: Parts) -> Iterator[Finding]:
                 text = _("{address}, which nodes.{node}.interfaces.{card} has")
                 found = text.format(address=interface.address, node=plain_key(holder[0]), card=plain_key(holder[1]))
                 yield Finding(steps, _("an address of its own"), found)
+    for network, address, name, card in virtual_holders(parts):
+        holders.setdefault((network, address), (name, card))
     for name, node in parts.nodes.items():
         yield from gateway_findings(name, node, parts, holders)
         yield from route_findings(name, node, parts, holders)

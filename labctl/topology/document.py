@@ -8,7 +8,7 @@ from pydantic.fields import FieldInfo
 from labctl.language import N_, _, current_language
 from labctl.topology.catalogue import Catalogue, Parameter, Service
 from labctl.topology.directory_probes import Group, Kerberos, Ldap, ShareRight, Smb, User
-from labctl.topology.faults import Fault
+from labctl.topology.faults import Fault, Rule
 from labctl.topology.message_probes import Alert, Imap, Log, Smtp
 from labctl.topology.model import Check, Interface, Internet, Node, Route, Segment, Topology
 from labctl.topology.name_probes import Certificate, Dns, Http, Snmp, ZoneTransfer
@@ -100,6 +100,7 @@ SECTIONS: tuple[tuple[str, type[Model]], ...] = (
     (N_("A route of a node"), Route),
     (N_("A check"), Check),
     (N_("A fault"), Fault),
+    (N_("A rule of a fault"), Rule),
     (N_("Variant `address`: an IPv4 address"), AddressVariant),
     (N_("Variant `network`: a part of an address plan"), NetworkVariant),
     (N_("Variant `host_name`: a name without dots"), HostNameVariant),
@@ -209,7 +210,7 @@ def default_text(field: FieldInfo) -> str:
     if field.is_required():
         return _("must be given")
     value = field.get_default(call_default_factory=True, validated_data={})
-    if value is None or value in ((), {}):
+    if value is None or value in ((), {}, ""):
         return _("none")
     if isinstance(value, Model):
         return _("the defaults of its keys")

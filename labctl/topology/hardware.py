@@ -10,6 +10,7 @@ class System(StrEnum):
     DEBIAN = "debian"
     WINDOWS = "windows"
     OPNSENSE = "opnsense"
+    PFSENSE = "pfsense"
     IMPORT = "import"  # the school's own image: labctl starts it and configures nothing on it
 
 

@@ -8,13 +8,15 @@ from pydantic import JsonValue
 from labctl.language import _
 from labctl.topology.addresses import address_findings
 from labctl.topology.catalogue import Catalogue, ImageFacts, competency_list_findings, unlisted_competency
+from labctl.topology.fault_meaning import way_findings
+from labctl.topology.gateway_meaning import gateway_findings
 from labctl.topology.model import Node
 from labctl.topology.parameters import service_findings
 from labctl.topology.parts import Parts, listed, mapping
 from labctl.topology.probe_meaning import host_findings, probe_findings
 from labctl.topology.probes import HOST
 from labctl.topology.problems import Finding, Steps, listing, nearest, plain_key, quoted
-from labctl.topology.system_meaning import system_findings
+from labctl.topology.system_meaning import system_findings, system_of
 
 MANAGEMENT = "mgmt"  # the network and card that labctl adds to every node
 MOST_CIRCLES = 32  # 64 nodes cannot form more that have no node in common
@@ -25,6 +27,7 @@ def semantic_findings(parts: Parts, data: JsonValue, catalogue: Catalogue) -> It
     """Yield every problem of meaning. `data` is the plain topology, read where a part is not well formed."""
     yield from reserved_findings(parts)
     yield from address_findings(parts)
+    yield from gateway_findings(parts)
     for name, node in parts.nodes.items():
         yield from node_findings(name, node, parts, catalogue)
     yield from need_findings(parts)
@@ -179,7 +182,11 @@ def fault_findings(parts: Parts, data: JsonValue, catalogue: Catalogue) -> Itera
         if fault.node not in parts.node_names:
             text = _("a node of this file ({names})")
             yield unknown((*steps, "node"), text, fault.node, parts.node_names)
-        yield from probe_findings(fault.detect, fault.node, (*steps, "detect"), parts)
+        plain, system = listed(data, "faults").get(position), system_of(fault.node, parts, catalogue)
+        keys = plain if isinstance(plain, dict) else {}
+        yield from way_findings(fault, keys, steps, parts.nodes.get(fault.node), system)
+        if fault.detect is not None:
+            yield from probe_findings(fault.detect, fault.node, (*steps, "detect"), parts)
         if fault.windows is not None:
             yield from probe_findings(fault.windows.detect, fault.node, (*steps, "windows", "detect"), parts)
         for place, name in enumerate(fault.fixed):

@@ -62,7 +62,7 @@ def system_findings(parts: Parts, catalogue: Catalogue) -> Iterator[Finding]:
             yield from kind_findings(
                 fault.windows.detect, System.WINDOWS, (*steps, "windows", "detect"), parts, catalogue
             )
-        if fault.windows is None or system is not System.WINDOWS:
+        if fault.detect is not None and (fault.windows is None or system is not System.WINDOWS):
             yield from kind_findings(fault.detect, system, (*steps, "detect"), parts, catalogue)
 
 

@@ -12,14 +12,16 @@ from labctl.errors import LabctlError
 from labctl.plan.model import PlannedNode
 from labctl.plan.observed import Observed
 from labctl.render import opnsense
+from labctl.render.firewall import Credentials, GatewaySecrets
 from labctl.render.medium import LABEL, render_medium
-from labctl.render.opnsense import Credentials, render_config
+from labctl.render.opnsense import render_config
 from labctl.shipped import shipped_folder
 from labctl.topology.load import load_topology
 from labctl.topology.tree import read_tree
 from tests.worlds import catalogue, plan
 
-OWN = Credentials("$2b$hash", "api-key", "$2b$secret", "CERTIFICATE\n", "PRIVATE KEY\n")
+SHARED = GatewaySecrets("PRIVATE TUNNEL KEY", {"fw": "KEY OF FW", "gw": "KEY OF GW"}, "shared-password")
+OWN = Credentials("$2b$hash", "api-key", "$2b$secret", "CERTIFICATE\n", "PRIVATE KEY\n", SHARED)
 TABLE = Path(opnsense.__file__).parent / "elements" / "opnsense.yml"
 
 ALL = """
@@ -53,6 +55,7 @@ nodes:
         flows:
           - {description: Site, from: lan, to: dmz, destination: 192.168.50.80, protocol: tcp, ports: [80, 443]}
           - {description: Ping, from: lan, to: dmz, protocol: icmp}
+          - {description: Agence, from: lan, to: wg0, protocol: tcp, ports: [22]}
           - {description: Web, from: lan, to: wan, source: 172.16.10.10, protocol: tcp, ports: [443]}
         publications:
           - {description: Site, port: 8443, to: 192.168.50.80, to_port: 443}
@@ -64,11 +67,21 @@ nodes:
         subnets:
           - {interface: lan, first: 172.16.10.100, last: 172.16.10.199, gateway: 172.16.10.254,
              nameservers: [172.16.10.254], domain: cimes.example}
+      vpn_gateway:
+        address: 10.255.0.1/30
+        peers: [{node: gw, address: 10.255.0.2, endpoint: 192.168.50.1, networks: [172.16.20.0/24]}]
+      virtual_address:
+        addresses: [{interface: lan, address: 172.16.10.253, id: 10, priority: 200}]
   gw:
     image: debian-13
     interfaces:
       lan: {network: lan, address: 172.16.10.1}
       dmz: {network: dmz, address: 192.168.50.1}
+    services:
+      router_firewall: {}
+      vpn_gateway:
+        address: 10.255.0.2/30
+        peers: [{node: fw, address: 10.255.0.1, networks: [172.16.10.0/24]}]
 """
 
 
@@ -131,8 +144,12 @@ def test_the_rules_are_those_of_the_flows_in_pf_s_order(config: ElementTree.Elem
         ("opt1", "pass", "tcp", "1", "192.168.50.80 80"),
         ("opt1", "pass", "tcp", "1", "192.168.50.80 443"),
         ("opt1", "pass", "icmp", "1", "lan"),
+        ("opt1", "pass", "tcp", "1", "opt3 22"),
+        ("opt1", "pass", "tcp", "1", "172.16.20.0/24 22"),
         ("opt1", "block", "-", "1", "(self)"),
         ("opt1", "block", "-", "1", "lan"),
+        ("opt1", "block", "-", "1", "opt3"),
+        ("opt1", "block", "-", "1", "172.16.20.0/24"),
         ("opt1", "pass", "tcp", "172.16.10.10", "1 443"),
     ]
 
@@ -143,6 +160,7 @@ def test_cards_are_named_by_their_slots_and_management_has_its_link_local_addres
     cards = {card.tag: (card.findtext("if"), card.findtext("descr")) for card in config.iterfind("interfaces/*")}
     assert cards == {
         "opt2": ("vtnet0", "mgmt"), "wan": ("vtnet1", "wan"), "lan": ("vtnet2", "dmz"), "opt1": ("vtnet3", "lan"),
+        "opt3": ("wg0", "wg0"),
     }  # fmt: skip
     management = config.find("interfaces/opt2")
     assert management is not None
@@ -164,6 +182,29 @@ def test_offloads_are_off_and_no_secret_stands_in_clear(config: ElementTree.Elem
         assert config.findtext(f"system/disable{name}offloading") == "1"
     assert config.findtext("system/user/password") == "$2b$hash"
     assert config.findtext("system/user/apikeys/item/secret") == "$2b$secret"
+
+
+def test_the_tunnel_has_its_key_and_its_peer(config: ElementTree.Element) -> None:
+    (server,), (client,) = (
+        list(config.iterfind(f"OPNsense/wireguard/{way}")) for way in ("*/servers/*", "*/clients/*")
+    )
+    assert (server.findtext("privkey"), server.findtext("instance")) == ("PRIVATE TUNNEL KEY", "0")
+    assert server.findtext("peers") == client.get("uuid")
+    assert client.findtext("pubkey") == "KEY OF GW"
+    assert client.findtext("tunneladdress") == "10.255.0.2/32,172.16.20.0/24"
+    assert (client.findtext("serveraddress"), client.findtext("serverport")) == ("192.168.50.1", "51820")
+    assert config.find("interfaces/opt3/ipaddr") is None
+    assert len(config.findall("OPNsense")) == 1
+
+
+def test_the_greatest_priority_waits_the_least(config: ElementTree.Element) -> None:
+    vip = config.find("virtualip/vip")
+    assert vip is not None
+    assert (vip.findtext("mode"), vip.findtext("vhid"), vip.findtext("advskew")) == ("carp", "10", "54")
+    assert (vip.findtext("interface"), vip.findtext("subnet"), vip.findtext("subnet_bits")) == (
+        "opt1", "172.16.10.253", "24",
+    )  # fmt: skip
+    assert vip.findtext("password") == "shared-password"
 
 
 def test_words_of_the_author_cannot_leave_their_element(config: ElementTree.Element) -> None:
@@ -203,4 +244,6 @@ def test_the_shipped_firewall_topology_is_rendered() -> None:
     topology = load_topology(shipped_folder("topologies") / "dmz-opnsense.yml", catalogue())
     root = ElementTree.fromstring(render_config(plan(Observed(), topology=topology).node("fw"), OWN))
     assert set(paths(root)) <= known().keys()
+    assert root.find("OPNsense/wireguard") is None
+    assert root.find("virtualip") is None
     assert {host.findtext("hostname") for host in root.iterfind("OPNsense/unboundplus/hosts/host")} >= {"fw", "www"}

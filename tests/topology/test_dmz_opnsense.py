@@ -39,3 +39,16 @@ def test_the_machines_differ_in_the_firewall_s_image_only() -> None:
         name: node for name, node in theirs.nodes.items() if name != "fw"
     }
     assert Path(shipped_folder("topologies") / "dmz-opnsense.yml").read_text(encoding="utf-8").count("opnsense-25") == 1
+
+
+def test_its_faults_are_those_of_dmz_brought_about_by_rules() -> None:
+    theirs = {fault.id: fault for fault in dmz().faults}
+    found = opnsense().faults
+    for fault in found:
+        assert bool(fault.rules) is (fault.node == "fw"), fault.id
+        assert "labctl" not in str(fault.rules)
+        if fault.id in theirs:
+            kept = {"id", "ticket", "fixed", "difficulty", "competencies", "node"}
+            assert fault.model_dump(include=kept) == theirs[fault.id].model_dump(include=kept)
+    assert len([fault for fault in found if fault.rules]) >= 8
+    assert {fault.id for fault in found} - {*theirs} == {"fw-refuses-names-to-dmz", "fw-blocks-http"}
