@@ -21,6 +21,7 @@ from labctl.language import _
 LARGEST = 1 << 20  # bytes of an answer
 OK = frozenset({"ok", "saved", "deleted"})
 GONE = frozenset({"not found"})
+SAYS_NOTHING = frozenset({""})
 Answer = Mapping[str, JsonValue]
 
 
@@ -63,7 +64,8 @@ class OPNsense:
             self.expect(self.post(f"firewall/filter/del_rule/{uuid}"), "del_rule", GONE)
         self.expect(self.post("/".join(["firewall/filter/apply", *revision])), "apply")
         for made in revision:
-            self.expect(self.post(f"firewall/filter/cancel_rollback/{made}"), "cancel_rollback")
+            # The program behind it prints nothing (rollback_cancel.php), which is the status then.
+            self.expect(self.post(f"firewall/filter/cancel_rollback/{made}"), "cancel_rollback", SAYS_NOTHING)
 
     def savepoint(self) -> tuple[str, ...]:
         """Return the revision that the firewall goes back to where a change locks labctl out.

@@ -63,7 +63,7 @@ def add_system(root: Element, node: PlannedNode, own: Credentials) -> None:
     system = SubElement(root, "system")
     put(
         system, hostname=node.member, domain=node.search or "lab.internal", timezone="Europe/Paris",
-        disablenatreflection="yes", usevirtualterminal="1", primaryconsole="serial", serialspeed="115200",
+        disablenatreflection="yes", ipv6allow="1", usevirtualterminal="1", primaryconsole="serial", serialspeed="115200",
         disablechecksumoffloading="1", disablesegmentationoffloading="1", disablelargereceiveoffloading="1",
         disablevlanhwfilter="1",
     )  # fmt: skip
@@ -86,6 +86,8 @@ def add_system(root: Element, node: PlannedNode, own: Credentials) -> None:
 
 def add_dns(root: Element, ports: Sequence[Port], dns: Parameters) -> None:
     """Add Unbound with the records of the zones; it answers the networks that may ask, and refuses the others."""
+    # The first start moves settings of older versions: Unbound is on afterwards where it was on by the older word.
+    put(SubElement(root, "unbound"), enable="1")
     unbound = SubElement(section(root, "OPNsense"), "unboundplus")
     put(SubElement(unbound, "general"), enabled="1", port="53", local_zone_type="static")
     acls = SubElement(unbound, "acls")
