@@ -98,7 +98,8 @@ class Handler(BaseHTTPRequestHandler):
             return {"status": "ok", "retention": "60", "revision": "1583.12"}
         if verb == "apply":
             self.server.force([*rules.values()])
-        return {"status": "OK\n\n"}
+        # rollback_cancel.php prints nothing, and what it prints is the status.
+        return {"status": "" if verb == "cancel_rollback" else "OK\n\n"}
 
 
 def shown(rule: Mapping[str, str]) -> dict[str, Any]:

@@ -188,7 +188,7 @@ def test_the_exam_is_held(session: Installation, files: dict[str, str]) -> None:
             wait_frozen(session, number, 150)
     finally:
         again.terminate()
-        again.wait(120)
+        again.communicate(timeout=120)
     for number, minutes in (("101", 60), ("102", 79.8), ("103", 60)):
         (still,) = [one for one in entries(number, "freeze") if one["step"] == "noted"]
         assert 0 <= still["facts"]["late"] <= 1.0, number
