@@ -27,6 +27,7 @@ from labctl.plan.observed import Observed
 
 LOOK_SECONDS, LOOK_SECONDS_LATER = 0.1, 0.4  # between two looks at a program in a guest, which cost it time: its
 # agent sends no event, and notes each look in the journal
+OWNER_SECONDS = 60.0  # libvirt's settings change with a restart by hand; every disk of a class asks for its owner
 PATIENCE_SECONDS = 20.0  # a restart of libvirtd takes some seconds with a hundred guests
 
 
@@ -56,6 +57,7 @@ class Hypervisor:
     ) -> None:
         self._pool = Pool(uri, connections, patience)
         self._feed = EventFeed(self._pool)
+        self._owner = (0, 0), 0.0  # and until when it is known
 
     def __enter__(self) -> Self:
         return self
@@ -78,8 +80,11 @@ class Hypervisor:
 
     def qemu_owner(self) -> tuple[int, int]:
         """Return the user and group ids that guests run as; those of this process where libvirt changes neither."""
-        failing = _("libvirt does not tell which user runs the machines")
-        return self._pool.use(read_qemu_owner, failing)
+        owner, until = self._owner
+        if time.monotonic() >= until:
+            owner = self._pool.use(read_qemu_owner, _("libvirt does not tell which user runs the machines"))
+            self._owner = owner, time.monotonic() + OWNER_SECONDS
+        return owner
 
     def observe(self, start: str = "") -> Observed:
         """Return all domains and networks, ours and foreign, with the host's links and IPv4 routes.

@@ -109,7 +109,7 @@ class Restoration:
         if self._existed is None:
             self._existed = domain is not None
         with rejection(connection, thaw):
-            domains.define(connection, thaw.xml)
+            domains.define(connection, thaw.xml, validated=False)
         delivery = thaw.delivery
         if delivery is Delivery.FIFO and state.compression is Compression.SPARSE:
             delivery = Delivery.COPY

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import libvirt
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from labctl.hypervisor.binding import Connection
 from labctl.hypervisor.failure import Lost, explain, explain_connection, explain_loss, explain_silence, is_lost
@@ -116,9 +116,14 @@ class Pool:
         return self.patiently(lambda: self._use_once(act, failing))
 
     def patiently(self, act: Callable[[], T]) -> T:
-        """Run `act` again, with back-off, as long as it raises Lost and the patience lasts."""
+        """Run `act`, and again, with back-off, as long as it raises Lost and the patience lasts."""
+        try:
+            return act()  # nearly always: the machinery of a second time costs more than a request
+        except Lost:
+            if not self._served:
+                raise
         for attempt in Retrying(
-            retry=retry_if_exception(lambda exc: isinstance(exc, Lost) and self._served),
+            retry=retry_if_exception_type(Lost),
             wait=wait_exponential(multiplier=0.1, max=2),
             stop=stop_after_delay(self._patience),
             reraise=True,

@@ -83,6 +83,7 @@ def trainer_routes() -> list[BaseRoute]:
         post("/classes/{class_name}/act", trainer.act),
         get("/classes/{class_name}/message", trainer.show_message),
         post("/classes/{class_name}/message", trainer.send_message),
+        post("/classes/{class_name}/end", trainer.set_end),
         get("/classes/{class_name}/grid", trainer.show_grid),
         get("/classes/{class_name}/report", trainer.send_report),
         get("/labs/{lab}/report", trainer.send_report),

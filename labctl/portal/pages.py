@@ -2,20 +2,23 @@
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
+from math import ceil
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from labctl import __version__
-from labctl.language import _, current_language, decimal, ngettext
+from labctl.language import N_, _, current_language, decimal, ngettext
 from labctl.portal.signs import check_sign, exam_sign, has_screen, lab_sign, machine_sign, node_sign
 
 FOLDER = Path(__file__).parent
 STATIC = FOLDER / "static"
 MINUTE, HOUR = 60, 3600  # seconds
+HOURS_LEFT, MINUTES_LEFT = N_("Time left: {hours} h {minutes} min"), N_("Time left: {minutes} min")
+SESSION_ENDED = N_("The session has ended.")
 
 
 @cache
@@ -28,9 +31,17 @@ def environment() -> Environment:
     made.globals.update(
         _=_, ngettext=ngettext, static=static_url, version=__version__, lab_sign=lab_sign, node_sign=node_sign,
         check_sign=check_sign, has_screen=has_screen, machine_sign=machine_sign, exam_sign=exam_sign,
+        hours_left=HOURS_LEFT, minutes_only=MINUTES_LEFT, session_ended=SESSION_ENDED,
     )  # fmt: skip
     made.filters.update(
-        moment=show_moment, size=show_size, lasting=show_seconds, clock=show_clock, hour=show_hour, marks=write_marks
+        moment=show_moment,
+        minutes_left=minutes_left,
+        left=show_left,
+        size=show_size,
+        lasting=show_seconds,
+        clock=show_clock,
+        hour=show_hour,
+        marks=write_marks,
     )
     return made
 
@@ -61,6 +72,19 @@ def show_moment(at: str) -> str:
     if local.date() == datetime.now(local.tzinfo).date():
         return local.strftime("%H:%M")
     return local.strftime("%d/%m/%Y %H:%M" if current_language() == "fr" else "%Y-%m-%d %H:%M")
+
+
+def minutes_left(at: str) -> float:
+    """Return how many minutes are left until a moment, a negative number once it is past."""
+    return round((datetime.fromisoformat(at) - datetime.now(UTC)).total_seconds() / MINUTE, 2)
+
+
+def show_left(minutes: float) -> str:
+    """Return the time that is left in a session; live.js says the same while the page stays open."""
+    if minutes <= 0:
+        return _(SESSION_ENDED)
+    hours, rest = divmod(ceil(minutes), 60)
+    return _(HOURS_LEFT).format(hours=hours, minutes=rest) if hours else _(MINUTES_LEFT).format(minutes=rest)
 
 
 def show_size(count: int) -> str:

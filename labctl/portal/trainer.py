@@ -4,6 +4,7 @@ import asyncio
 from base64 import b64decode
 from collections import Counter
 from dataclasses import dataclass
+from datetime import datetime, time, timedelta
 from typing import Literal, get_args
 from urllib.parse import quote, urlencode
 
@@ -26,6 +27,7 @@ from labctl.worker.requests import (
     AskReport,
     NewCode,
     SendMessage,
+    SetEnd,
     Start,
 )  # fmt: skip
 from labctl.worker.values import Refusal
@@ -151,6 +153,25 @@ async def send_message(visit: Visit) -> Response:
         raise malformed()
     await visit.ask(SendMessage(class_name=name, owners=owners, text=visit.form.get("text")))
     return go(f"/classes/{name}")
+
+
+async def set_end(visit: Visit) -> Response:
+    """Note when the session of a class ends: an hour of the host's clock, today or tomorrow; none without one."""
+    name, wanted = visit.path("class_name"), visit.form.get("ends")
+    ends = ""
+    if wanted and not visit.form.get("none"):
+        try:
+            ends = next_time(time.fromisoformat(wanted), datetime.now().astimezone()).isoformat(timespec="seconds")
+        except ValueError:
+            raise malformed() from None
+    await visit.ask(SetEnd(class_name=name, ends=ends))
+    return go(f"/classes/{name}")
+
+
+def next_time(hour: time, now: datetime) -> datetime:
+    """Return the next moment at which a clock shows an hour."""
+    today = now.replace(hour=hour.hour, minute=hour.minute, second=0, microsecond=0)
+    return today if today > now else today + timedelta(days=1)
 
 
 async def answer_call(visit: Visit) -> Response:

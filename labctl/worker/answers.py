@@ -87,7 +87,10 @@ class Accepted(Model):
 
 
 class LabLine(Model):
-    """One lab in a list. `suspend_at` is when it will be suspended if nobody uses it, "" for never."""
+    """One lab in a list.
+
+    `suspend_at` is when it will be suspended if nobody uses it, `ends` when its class's session ends; "" for never.
+    """
 
     lab: str
     topology: str
@@ -101,6 +104,7 @@ class LabLine(Model):
     checks: CheckCounts = CheckCounts()
     job: JobLine | None = None
     suspend_at: str = ""
+    ends: str = ""
     made: str = ""
 
 
@@ -263,9 +267,10 @@ class BoardRow(Model):
 
 
 class Board(Model):
-    """A class: one row for each lab of each student, students without a lab too (`lab` is "")."""
+    """A class: one row for each lab of each student, students without a lab too (`lab` is ""); `ends` as for a lab."""
 
     class_name: str
+    ends: str = ""
     nodes: tuple[str, ...] = ()
     rows: tuple[BoardRow, ...] = ()
     at: str = ""

@@ -96,7 +96,7 @@ RULES: Mapping[str, Rule] = {
     **rules(About.LAB, "report_lab", TRAINER),
     **rules(About.LAB, "log_lab", {**TRAINER, **PROCTOR}),
     **rules(About.CLASS, "board message log_class", {**TRAINER, **PROCTOR}),
-    **rules(About.CLASS, "forecast start grid report_class accounts_class new_code", TRAINER),
+    **rules(About.CLASS, "forecast start set_end grid report_class accounts_class new_code", TRAINER),
     **rules(About.PERSON, "whoami choose_password logout choose_language subscribe", EVERYBODY),
     **rules(About.PERSON, "my_labs messages jobs", WITH_LABS),
     **rules(About.PERSON, "classes log act", {**TRAINER, **PROCTOR}),

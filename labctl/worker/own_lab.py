@@ -81,7 +81,14 @@ class OwnLab:
         owner = names.get(status.owner, status.owner)
         awake = state_of(status) in NAPPING
         ends = self.office.idling.suspend_at(status.name, self.office.records.visits()) if awake else ""
-        return describe_lab(status, title, owner, self.office.newest_job(status.name), ends)
+        line = describe_lab(status, title, owner, self.office.newest_job(status.name), ends)
+        return line.model_copy(update={"ends": self.session_end(status.owner)})
+
+    def session_end(self, owner: str) -> str:
+        """Return when the session of somebody's class ends, the last one of several; "" for never."""
+        ends, classes = self.office.records.ends(), self.office.accounts.classes()
+        mine = (at for name, at in ends.items() if any(one.slug == owner for one in classes.get(name, ())))
+        return max(mine, default="")
 
     def my_labs(self, caller: Caller, _request: AskMyLabs) -> MyLabs:
         """Return the labs of a person."""

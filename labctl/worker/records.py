@@ -9,6 +9,7 @@ from labctl.database import Database
 
 FILE = "portal.sqlite3"
 KEPT_LINES, KEPT_MESSAGES, KEPT_JOBS = 50_000, 5_000, 5_000
+ENDED_SECONDS = 3600  # for which the end of a session is still told
 PAGE = 100  # lines of the log in one answer
 
 MIGRATIONS: tuple[str, ...] = (
@@ -65,6 +66,11 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT;
     CREATE INDEX job_by_state ON job (state, id);
     CREATE INDEX job_of_lab ON job (lab, id)
+    """,
+    """
+    CREATE TABLE class_end (
+        class TEXT PRIMARY KEY, at TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID
     """,
 )
 
@@ -151,6 +157,19 @@ class Records(Database):
         with self.transaction(reading=True) as connection:
             found = connection.execute(f"{query} ORDER BY id DESC LIMIT {PAGE}", values)
             return tuple(read_line(row) for row in found)
+
+    def set_end(self, class_name: str, at: str) -> None:
+        """Note when the session of a class ends; "" forgets it."""
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM class_end WHERE class = ?", (class_name,))
+            if at:
+                connection.execute("INSERT INTO class_end (class, at) VALUES (?, ?)", (class_name, at))
+
+    def ends(self) -> dict[str, str]:
+        """Return when the sessions of classes end, by class; what ended more than an hour ago is not told any more."""
+        with self.transaction(reading=True) as connection:
+            found = connection.execute("SELECT class, at FROM class_end WHERE at > ?", (later(-ENDED_SECONDS),))
+            return dict(found.fetchall())
 
     def add_message(
         self, sender: str, receivers: Sequence[str], text: str, lab: str = "", *, call: bool = False

@@ -314,6 +314,14 @@ class SendMessage(Ask[Done]):
     text: Message
 
 
+class SetEnd(Ask[Done]):
+    """Say when the session of a class ends (UTC, ISO 8601), "" for no end: students see what time is left."""
+
+    kind: Literal["set_end"] = "set_end"
+    class_name: ClassName
+    ends: str = Field(max_length=40)
+
+
 class AskLog(Ask[Log]):
     """Who did what: in a lab, in a class, or all that the person may see; `before` is that of the last answer."""
 
@@ -383,6 +391,6 @@ KINDS: dict[str, type[Ask[Any]]] = {
         Login, ChoosePassword, Logout, Whoami, ChooseLanguage, AskHealth, AskMyLabs, AskLab, AskStatement, AskDrawing,
         RunChecks, AskFeedback, AskHint, Reset, CheckpointSave, CheckpointRestore, CheckpointRemove, CallTrainer,
         AnswerCall, AskMessages, AskJobs, ConsoleTicket, OpenConsole, Wake, Suspend, AskClasses, AskBoard, AskForecast,
-        Start, Act, SendMessage, AskLog, AskGrid, AskReport, AskAccounts, NewCode, SetRole, Subscribe,
+        Start, Act, SendMessage, SetEnd, AskLog, AskGrid, AskReport, AskAccounts, NewCode, SetRole, Subscribe,
     )
 }  # fmt: skip

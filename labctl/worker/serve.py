@@ -251,6 +251,7 @@ def handlers_of(office: Office, gate: Gate) -> dict[str, Handler]:
         "suspend": own.suspend, "call_trainer": own.call_trainer, "answer_call": own.answer_call,
         "console_ticket": own.console_ticket, "classes": trainer.classes, "board": trainer.board,
         "forecast": trainer.forecast, "start": trainer.start, "act": trainer.act, "message": trainer.message,
+        "set_end": trainer.set_end,
         "log": trainer.log, "grid": trainer.grid, "report": trainer.report,
         "exam": candidate.show, "exam_reset": candidate.reset, "exam_wake": candidate.wake, "exams": proctor.exams,
         "exam_board": proctor.board, "exam_act": proctor.act,

@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from labctl.classroom.capacity import Forecast, amount, forecast, resource_name
 from labctl.errors import LabctlError
@@ -48,6 +49,7 @@ from labctl.worker.requests import (
     AskLog,
     AskReport,
     SendMessage,
+    SetEnd,
     Start,
 )
 from labctl.worker.values import LabState, Refusal
@@ -59,6 +61,7 @@ MEDIA = {
     "csv": "text/csv; charset=utf-8", "junit": "application/xml",
 }  # fmt: skip
 SUFFIX = {"junit": "xml"}
+LONGEST_SESSION = timedelta(hours=24)
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,8 @@ class Trainer:
             if one.slug not in by_owner:
                 rows.append(board_row(one, None, None, None, connected=here))
         nodes = dict.fromkeys(cell.node for row in rows for cell in row.cells)
-        return Board(class_name=request.class_name, nodes=tuple(nodes), rows=tuple(rows), at=now())
+        ends = self.office.records.ends().get(request.class_name, "")
+        return Board(class_name=request.class_name, ends=ends, nodes=tuple(nodes), rows=tuple(rows), at=now())
 
     def forecast(self, _caller: Caller, request: AskForecast) -> ForecastAnswer:
         """Return whether the labs of a class fit."""
@@ -176,6 +180,17 @@ class Trainer:
         self.office.log(caller, "message", class_name=request.class_name, detail=f"{request.text[:200]} → {who}")
         text = ngettext("sent to {count} student", "sent to {count} students", len(receivers))
         return Done(said=text.format(count=len(receivers)))
+
+    def set_end(self, caller: Caller, request: SetEnd) -> Done:
+        """Note when the session of a class ends, and let the pages of its students tell it; nothing is stopped then."""
+        ends = check_end(request.ends)
+        self.office.records.set_end(request.class_name, ends)
+        self.office.log(caller, "set_end", class_name=request.class_name, detail=ends)
+        members = {one.slug for one in self.students(request.class_name)}
+        for status in self.office.watch.labs():
+            if status.owner in members:
+                self.office.lab_changed(status, status)
+        return Done()
 
     def log(self, caller: Caller, request: AskLog) -> Log:
         """Return lines of the log."""
@@ -253,6 +268,19 @@ class Trainer:
         grid = self.make_grid(class_name, request.topology)
         writers = {"json": lambda: record.write_grid(grid), "csv": lambda: spreadsheet.write_grid(grid)}
         return writers.get(request.format, lambda: render_grid(grid))()
+
+
+def check_end(text: str) -> str:
+    """Return the end of a session as it is stored, "" for none. Raises NotDone for what is past, or a day away."""
+    if not text:
+        return ""
+    try:
+        end = datetime.fromisoformat(text)
+    except ValueError:
+        raise NotDone(Refusal.MALFORMED, _("this is no time")) from None
+    if end.tzinfo is None or not timedelta() < end - datetime.now(UTC) <= LONGEST_SESSION:
+        raise NotDone(Refusal.MALFORMED, _("a session ends within the next {hours} hours").format(hours=24))
+    return end.astimezone(UTC).isoformat(timespec="seconds")
 
 
 def load_shipped(name: str) -> Topology:

@@ -18,9 +18,7 @@ from statistics import median
 
 from labctl.golden import ensure_golden
 from labctl.hypervisor.agent import Ended
-from labctl.hypervisor.delivery import Delivery
 from labctl.hypervisor.door import Hypervisor
-from labctl.hypervisor.saved_state import StateNotUsable
 from labctl.lab.up import bring_up
 from labctl.lab.wish import Pace, Stop, Wish
 from labctl.monitor import Silent
@@ -52,13 +50,8 @@ class TestDriver(Hypervisor):
 
 
 # ruff: noqa: ARG002  the methods below do nothing, with the signatures of their Protocols
-class ColdFreezer(Freezer):
-    """Refuses saved memory, as the test driver must: machines are defined and started."""
-
-    def restore_domain(
-        self, saved: Path, xml: str, name: str, *, running: bool, delivery: Delivery = Delivery.FIFO
-    ) -> None:
-        raise StateNotUsable(name)
+class GuestlessFreezer(Freezer):
+    """Runs nothing in guests: the test driver has none."""
 
     def guest_exec(self, name: str, lab: str, argv: Sequence[str], stdin: bytes = b"", *, deadline: float) -> Ended:
         """Run nothing: these machines have no guest."""
@@ -117,7 +110,9 @@ def time_class(folder: Path, labs: int, nodes: int) -> Timing:
     stand_ins = make_place(folder / "home", World())
     golden = ensure_golden(stand_ins, (topology, path), pace, Silent(), Stop())
     with TestDriver("test:///default") as machines, ThreadPoolExecutor(WORKERS) as workers:
-        place = replace(stand_ins, machines=machines, freezer=ColdFreezer(World(), Fault()))
+        place = replace(stand_ins, machines=machines, freezer=GuestlessFreezer(World(), Fault()))
+        # The test driver loads no memory: as on such a host, machines are defined and started.
+        place = replace(place, delivery=lambda: None)
 
         def bring(number: int) -> None:
             wish = Wish(topology, path, f"s{number}", golden)

@@ -165,8 +165,19 @@ class Visitor:
         """Return what axe finds on the page, rule by rule."""
         if not self.page.evaluate("typeof window.axe === 'object'"):
             self.page.evaluate(AXE.read_text(encoding="utf-8"))
-        options = json.dumps({"runOnly": {"type": "tag", "values": RULES}})
-        found = self.page.evaluate(f"axe.run(document, {options})")
+        return self.ask_axe({"type": "tag", "values": RULES})
+
+    def violations_in_the_dark(self) -> list[str]:
+        """Return what axe finds once the page, which it has looked at, turns dark: nothing but colours changes."""
+        self.page.emulate_media(color_scheme="dark")
+        self.page.evaluate("Promise.all(document.getAnimations().map((one) => one.finished))")  # colours fade in
+        found = self.ask_axe({"type": "rule", "values": ["color-contrast"]})
+        self.page.emulate_media(color_scheme="light")
+        return found
+
+    def ask_axe(self, what: dict[str, object]) -> list[str]:
+        """Return what axe finds, rule by rule."""
+        found = self.page.evaluate(f"axe.run(document, {json.dumps({'runOnly': what})})")
         return [
             f"{one['id']}: {one['help']} – {[node['html'][:160] for node in one['nodes'][:3]]}"
             for one in found["violations"]

@@ -82,6 +82,7 @@ class FakeWorker(FakeExam):
     state: LabState = LabState.READY
     job: a.JobLine | None = None
     unread: int = 0
+    ends: str = ""
     trouble: str = ""
     hints: int = 0
     names: dict[str, str] = field(default_factory=dict)
@@ -181,7 +182,7 @@ class FakeWorker(FakeExam):
             lab=f"dmz-{owner}", topology="dmz", title="Un serveur web que l'extérieur atteint", owner=owner,
             owner_name=self.names.get(owner, f"Élève {owner[1:]}"), state=self.state, words=WORDS[self.state],
             nodes_ready=5 if self.state is LabState.READY else 3, nodes=5, job=self.job,
-            checks=a.CheckCounts(passed=18, failed=4, unknown=2, total=24), made=AT,
+            checks=a.CheckCounts(passed=18, failed=4, unknown=2, total=24), made=AT, ends=self.ends,
         )  # fmt: skip
 
     def my_labs(self, _request: r.AskMyLabs, person: a.Person) -> a.MyLabs:
@@ -307,7 +308,7 @@ class FakeWorker(FakeExam):
                     called_at=AT if number == 4 else "",
                 )
             )
-        return a.Board(class_name=CLASS, nodes=NODES, rows=tuple(rows), at=AT)
+        return a.Board(class_name=CLASS, ends=self.ends, nodes=NODES, rows=tuple(rows), at=AT)
 
     def forecast(self, request: r.AskForecast, person: a.Person) -> f.ForecastAnswer:
         self.staff(person)
@@ -329,6 +330,11 @@ class FakeWorker(FakeExam):
 
     def message(self, _request: r.SendMessage, person: a.Person) -> a.Done:
         self.staff(person)
+        return a.Done()
+
+    def set_end(self, request: r.SetEnd, person: a.Person) -> a.Done:
+        self.staff(person)
+        self.ends = request.ends
         return a.Done()
 
     def log(self, _request: r.AskLog, person: a.Person) -> a.Log:

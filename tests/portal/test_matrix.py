@@ -41,7 +41,8 @@ def lab_pages(lab: str) -> dict[str, tuple[str, Form]]:
 CLASS_PAGES: dict[str, tuple[str, Form]] = {
     "board": (f"/classes/{CLASS}", None), "message": (f"/classes/{CLASS}/message", {"text": "!", "to": "all"}),
     "log_class": (f"/log?class={CLASS}", None), "forecast": (f"/classes/{CLASS}/start?topology=nothing", None),
-    "start": (f"/classes/{CLASS}/start", {"topology": "nothing"}), "grid": (f"/classes/{CLASS}/grid", None),
+    "start": (f"/classes/{CLASS}/start", {"topology": "nothing"}), "set_end": (f"/classes/{CLASS}/end", {"ends": ""}),
+    "grid": (f"/classes/{CLASS}/grid", None),
     "report_class": (f"/classes/{CLASS}/report?format=json", None),
     "accounts_class": (f"/accounts?class={CLASS}", None), "accounts": ("/accounts", None),
     "new_code": ("/accounts/bob/code", {}),

@@ -1,12 +1,14 @@
 """Every page for everybody: what is there, in which language, and what is escaped."""
 
 import re
+from datetime import UTC, datetime, time, timedelta
 from html.parser import HTMLParser
 
 import pytest
 from starlette.routing import Route
 
 from labctl.portal.app import open_routes, student_routes, trainer_routes
+from labctl.portal.trainer import next_time
 from labctl.worker.requests import Act, AskHint, CheckpointRemove, Reset, SendMessage, Start
 from labctl.worker.values import LabState, Refusal
 from labctl.worker.wire import NotDone
@@ -300,6 +302,34 @@ def test_a_message_to_some_needs_somebody(browser: Browser, worker: FakeWorker) 
     client.post("/classes/sisr2/message", data={**form, "owner": ["e01"]})
     client.post("/classes/sisr2/message", data={**form, "to": "all", "owner": ["e01"]})
     assert [one.owners for one in worker.asked if isinstance(one, SendMessage)] == [("e01",), ()]
+
+
+def test_a_trainer_tells_when_the_session_ends_and_students_see_what_is_left(
+    browser: Browser, worker: FakeWorker
+) -> None:
+    trainer, student = browser("durand"), browser("e01")
+    assert "Time left" not in student.get("/labs/dmz-e01").text
+    end = datetime.now().astimezone().replace(second=0, microsecond=0) + timedelta(minutes=95)
+    form = {"csrf": "csrf-durand", "ends": end.strftime("%H:%M")}
+    assert trainer.post("/classes/sisr2/end", data=form).headers["location"] == "/classes/sisr2"
+    assert datetime.fromisoformat(worker.ends) == end
+    assert f'value="{end:%H:%M}"' in trainer.get("/classes/sisr2").text
+    for path in ("/labs", "/labs/dmz-e01"):
+        page = student.get(path).text
+        assert re.search(r"Time left: 1 h 3[45] min", page), path
+        assert f"The session ends at {end:%H:%M}" in page or f"{end:%H:%M}." in page
+    worker.ends = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
+    assert "The session has ended." in student.get("/labs/dmz-e01").text
+    trainer.post("/classes/sisr2/end", data={**form, "none": "1"})
+    assert worker.ends == ""
+    assert trainer.post("/classes/sisr2/end", data={**form, "ends": "noon"}).status_code == 400
+    assert student.post("/classes/sisr2/end", data={"csrf": "csrf-e01", "ends": "12:00"}).status_code == 403
+
+
+def test_the_next_noon_is_today_or_tomorrow() -> None:
+    morning = datetime(2026, 11, 30, 9, 30, tzinfo=UTC)
+    assert next_time(time(12), morning) == datetime(2026, 11, 30, 12, tzinfo=UTC)
+    assert next_time(time(9, 30), morning) == datetime(2026, 12, 1, 9, 30, tzinfo=UTC)
 
 
 def test_calls_codes_and_reports(browser: Browser, worker: FakeWorker) -> None:

@@ -1,8 +1,10 @@
 """An exam on real guests with short minutes: three candidates, one with more time, one paused, a supervisor killed."""
 
+import base64
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from labctl.exam.allowed import resolve
+from labctl.shipped import shipped_folder
 from tests.homes import TEST_HOME
 from tests.vm.conftest import PREFIX, Installation, virsh
 
@@ -21,6 +25,29 @@ LIST = "number;name;time_factor\n101;Ada Lovelace;\n102;Bob;1.33\n103;Chloé;\n"
 MINUTE = 5.0  # seconds: an hour of work lasts five minutes, which an emulated, loaded host needs for the verbs between
 LABS = ("dmz-101", "dmz-102", "dmz-103")
 TOP = TEST_HOME / "exams" / NAME
+ALLOWED = "deb.debian.org"  # where this host knows no address for it, nothing is allowed
+ADDRESSES = resolve(ALLOWED)
+# What a machine reaches of the Internet: the answer of its network's resolver to two names, and two connections.
+OUTSIDE = """
+import json, socket, struct, subprocess, sys
+gateway = json.loads(subprocess.check_output(["ip", "-j", "route", "show", "default"]))[0]["gateway"]
+def ask(name):
+    labels = b"".join(bytes([len(part)]) + part for part in name.encode().split(b".")) + bytes(1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.settimeout(5)
+        try:
+            one.connect((gateway, 53))
+            one.send(struct.pack(">6H", 7, 256, 1, 0, 0, 0) + labels + struct.pack(">2H", 1, 1))
+            return socket.inet_ntoa(one.recv(600)[-4:])
+        except OSError:
+            return ""
+def knock(address, port):
+    with socket.socket() as one:
+        one.settimeout(5)
+        return one.connect_ex((address, port)) == 0
+address, name = sys.argv[1:]
+print(json.dumps([ask(name), ask("pypi.org"), knock(address, 80), knock(gateway, 53)]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +55,36 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("exam")
     (folder / "candidates.csv").write_text(LIST, encoding="utf-8")
     (folder / "words").write_text(WORDS + "\n", encoding="utf-8")
-    return {"roll": str(folder / "candidates.csv"), "words": str(folder / "words")}
+    text = (shipped_folder("exams") / "e6-dmz.yml").read_text(encoding="utf-8")
+    if ADDRESSES:
+        text = text.replace("internet: []", f"internet: [{ALLOWED}]")
+    (folder / "e6-dmz.yml").write_text(text, encoding="utf-8")
+    names = {"roll": "candidates.csv", "words": "words", "exam": "e6-dmz.yml"}
+    return {key: str(folder / name) for key, name in names.items()}
+
+
+def inside(lab: str, node: str, *command: str) -> str:
+    """Run a program on a machine by its agent, the only way while its links are pulled; return what it prints."""
+    name = f"{PREFIX}{lab}.{node}"
+
+    def ask(verb: str, **arguments: object) -> Any:
+        return json.loads(virsh("qemu-agent-command", name, json.dumps({"execute": verb, "arguments": arguments})))
+
+    begun = ask("guest-exec", path=command[0], arg=command[1:], **{"capture-output": True})["return"]["pid"]
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        found = ask("guest-exec-status", pid=begun)["return"]
+        if found["exited"]:
+            return base64.b64decode(found.get("out-data", "")).decode()
+        time.sleep(1)
+    raise AssertionError(command)
 
 
 @pytest.fixture(scope="module")
 def session(labctl: Installation, files: dict[str, str]) -> Iterator[Installation]:
     """Prepare, seal and open a session, and remove its labs at the end."""
     done = labctl.run(
-        "exam", "prepare", "e6-dmz", "--candidates", files["roll"], "--session", NAME, "--rehearsal",
+        "exam", "prepare", files["exam"], "--candidates", files["roll"], "--session", NAME, "--rehearsal",
         "--minute", str(MINUTE), "--spares", "0",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -108,11 +157,19 @@ def test_the_exam_is_held(session: Installation, files: dict[str, str]) -> None:
     noted = next(one for one in map(json.loads, lines) if one["act"] == "start" and one["step"] == "noted")
     assert noted["facts"]["machines"] == 9
     assert noted["facts"]["spread"] <= 2.0
-    for lab in LABS:  # no way out, and none for labctl's own logins
+    for lab in LABS:  # no way out but to the name that is allowed, and none for labctl's own logins
         for node, card in (("fw", "mgmt"), ("fw", "wan"), ("web", "mgmt"), ("client", "mgmt")):
             document = virsh("dumpxml", f"{PREFIX}{lab}.{node}")
             part = next(one for one in document.split("<interface") if f"ua-{card}" in one)
-            assert "<link state='down'/>" in part, (lab, node, card)
+            assert ("<link state='down'/>" in part) is not (card == "wan" and bool(ADDRESSES)), (lab, node, card)
+    if ADDRESSES:  # SEC-32
+        assert noted["facts"]["names"] == {ALLOWED: list(ADDRESSES)}
+        found = json.loads(inside(LABS[0], "fw", "/usr/bin/python3", "-c", OUTSIDE, ADDRESSES[0], ALLOWED))
+        with socket.socket() as one:
+            one.settimeout(5)
+            reached = one.connect_ex((ADDRESSES[0], 80)) == 0  # the host itself may not get there
+        assert found[0] in ADDRESSES
+        assert found[1:] == ["", reached, False]
 
     assert session.run("exam", "pause", NAME, "--candidate", "103", "--reason", "unwell").returncode == 0
     assert set(status(session)["103"]["machines"].values()) == {"paused"}
@@ -157,7 +214,8 @@ def test_the_copy_is_whole_and_the_work_is_shown(session: Installation) -> None:
     assert {state for one in found.values() for state in one["machines"].values()} == {"running"}
     assert not (TEST_HOME / "barred" / "dmz-101").exists()
     document = virsh("dumpxml", f"{PREFIX}dmz-101.fw")
-    assert document.count("<link state='down'/>") >= 2, "a copy must not plug links in again"
+    links = 1 if ADDRESSES else 2  # with a name that is allowed, the one to the Internet stays in
+    assert document.count("<link state='down'/>") >= links, "a copy must not plug links in again"
     closed = session.run("exam", "close", NAME)
     assert closed.returncode == 0, closed.stdout + closed.stderr
     assert session.json("exam", "status", NAME)["stage"] == "closed"

@@ -30,6 +30,7 @@ from labctl.worker.requests import (
     Reset,
     RunChecks,
     SendMessage,
+    SetEnd,
     SetRole,
     Start,
     Suspend,
@@ -66,6 +67,7 @@ def class_requests(token: str) -> dict[str, Ask[Any]]:
     about: dict[str, Any] = {**who, "class_name": CLASS}
     return {
         "board": AskBoard(**about), "message": SendMessage(**about, text="!"), "log_class": AskLog(**about),
+        "set_end": SetEnd(**about, ends=""),
         "forecast": AskForecast(**about, topology="nothing"), "start": Start(**about, topology="nothing"),
         "grid": AskGrid(**about), "report_class": AskReport(**about, format="json"),
         "accounts_class": AskAccounts(**about), "accounts": AskAccounts(**who),

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -33,6 +34,7 @@ from labctl.worker.requests import (
     Reset,
     RunChecks,
     SendMessage,
+    SetEnd,
     SetRole,
     Start,
     Subscribe,
@@ -222,6 +224,23 @@ def test_a_message_reaches_its_students(desk: Desk) -> None:
     assert desk.client.ask(AskMessages(token=desk.tokens["alice"])).messages == ()
     wrong = SendMessage(token=desk.tokens["durand"], class_name=CLASS, owners=("zoe",), text="x")
     assert refused(desk, wrong).status == 404
+
+
+def test_the_end_of_a_session_is_told_to_its_class_alone(desk: Desk) -> None:
+    def told(name: str, lab: str) -> str:
+        return desk.client.ask(AskLab(token=desk.tokens[name], lab=lab)).line.ends
+
+    soon = (datetime.now(UTC) + timedelta(hours=1)).replace(microsecond=0)
+    ask = SetEnd(token=desk.tokens["durand"], class_name=CLASS, ends=soon.isoformat())
+    desk.client.ask(ask)
+    assert told("alice", ALICE) == soon.isoformat()
+    assert desk.client.ask(AskBoard(token=desk.tokens["durand"], class_name=CLASS)).ends == soon.isoformat()
+    for wrong in ("noon", "2026-01-01T10:00:00", "2020-01-01T10:00:00+00:00", "2099-01-01T10:00:00+00:00"):
+        assert refused(desk, ask.model_copy(update={"ends": wrong})).status == 400, wrong
+    assert told("alice", ALICE) == soon.isoformat()
+    assert refused(desk, ask.model_copy(update={"token": desk.tokens["alice"]})).status == 403
+    desk.client.ask(ask.model_copy(update={"ends": ""}))
+    assert told("alice", ALICE) == ""
 
 
 def test_a_report_is_for_trainers(desk: Desk) -> None:

@@ -105,3 +105,19 @@ if (all) {
     all.textContent = none ? all.dataset.all : all.dataset.none;
   });
 }
+
+// The time that is left in a session goes on without a word of the server; its clock counts, not the browser's.
+const MINUTE = 60000; // milliseconds
+const begun = new WeakMap();
+
+function tellLeft() {
+  for (const one of document.querySelectorAll("[data-minutes]")) {
+    if (!begun.has(one)) begun.set(one, performance.now());
+    const left = Math.ceil(Number(one.dataset.minutes) - (performance.now() - begun.get(one)) / MINUTE);
+    const words = left <= 0 ? one.dataset.ended : left < 60 ? one.dataset.minutesLeft : one.dataset.hoursLeft;
+    one.textContent = words.replace("{hours}", Math.floor(left / 60)).replace("{minutes}", left < 60 ? left : left % 60);
+  }
+}
+
+setInterval(tellLeft, MINUTE / 4);
+tellLeft();
