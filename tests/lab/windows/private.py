@@ -40,8 +40,8 @@ class LabDoor(Door):
     def tpm_storage(self) -> Path:
         return self.folder / "config" / "libvirt" / "qemu" / "swtpm"
 
-    def define_domain(self, xml: str) -> None:
-        super().define_domain(without_what_a_session_lacks(xml))
+    def define_domain(self, xml: str, *, validated: bool = False) -> None:
+        super().define_domain(without_what_a_session_lacks(xml), validated=validated)
 
     def save_domain(self, name: str, lab: str, path: Path) -> None:
         os.chown(path.parent, *self.qemu_owner())
