@@ -64,8 +64,8 @@ def add_system(root: Element, node: PlannedNode, own: Credentials) -> None:
     put(
         system, hostname=node.member, domain=node.search or "lab.internal", timezone="Europe/Paris",
         disablenatreflection="yes", ipv6allow="1", usevirtualterminal="1", primaryconsole="serial",
-        serialspeed="115200", disablechecksumoffloading="1", disablesegmentationoffloading="1", disablelargereceiveoffloading="1",
-        disablevlanhwfilter="1",
+        serialspeed="115200", disablechecksumoffloading="1", disablesegmentationoffloading="1",
+        disablelargereceiveoffloading="1", disablevlanhwfilter="1",
     )  # fmt: skip
     for server in node.nameservers:
         put(system, dnsserver=server)
