@@ -32,7 +32,8 @@ class Words:
     windows: tuple[Sequence[str], bytes]
 
 
-BOOT_TIME = "(Get-CimInstance -ClassName Win32_OperatingSystem).LastBootUpTime.ToFileTimeUtc()"
+# Of the process that is there once, from the start on: the time of the start itself moves when the clock is set.
+BOOT_TIME = "(Get-CimInstance -ClassName Win32_Process -Filter \"Name = 'wininit.exe'\").CreationDate.ToFileTimeUtc()"
 # Services that begin by themselves: those that begin late, or only when they are needed, are not waited for.
 STARTED = f"""
 $until = (Get-Date).AddSeconds({SERVICES - ANSWER})

@@ -4,8 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import pytest
+import tree_sitter
+import tree_sitter_powershell
+
 from labctl.checks.model import Question, Reply, Result
-from labctl.lab.rebooting import Rebooting, concerned_nodes, run_rebooted_checks
+from labctl.lab.rebooting import BOOT_TIME, STARTED, Rebooting, concerned_nodes, run_rebooted_checks
 from labctl.monitor import Event, Progress
 from labctl.powershell import RUN_SCRIPT
 from labctl.ssh import Answer, Login, Unreachable, require_server
@@ -120,6 +124,12 @@ def test_a_windows_is_rebooted_by_its_own_commands() -> None:
     assert Rebooting(guests, known, Told(), deadline=20).reboot([node]) == {}
     assert guests.boots == {node: 1}
     assert {argv for argv, _stdin in guests.asked} == {RUN_SCRIPT, ("shutdown.exe", "/r", "/t", "0")}
+
+
+@pytest.mark.parametrize("script", [BOOT_TIME, STARTED], ids=["boot-time", "started"])
+def test_what_a_windows_is_asked_parses(script: str) -> None:
+    parser = tree_sitter.Parser(tree_sitter.Language(tree_sitter_powershell.language()))
+    assert not parser.parse(script.encode()).root_node.has_error
 
 
 def test_what_cannot_be_rebooted_is_told_at_once() -> None:
