@@ -18,7 +18,7 @@ from labctl.ssh import USERS
 from labctl.topology.hardware import System
 
 DIRECTORY = "ad_domain_controller"  # the role whose domain has its accounts' passwords from one secret
-APPLIANCE_USERS = {System.OPNSENSE: "root"}
+APPLIANCE_USERS = {System.OPNSENSE: "root", System.PFSENSE: "admin"}
 
 
 @dataclass(frozen=True)

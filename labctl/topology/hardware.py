@@ -16,7 +16,7 @@ class System(StrEnum):
 
 NOTHING = "nothing"
 # The TCP port on which a machine answers when it is up, where that is not the one of labctl's own SSH server.
-ANSWERS = {System.OPNSENSE: "443", System.IMPORT: NOTHING}
+ANSWERS = {System.OPNSENSE: "443", System.PFSENSE: "443", System.IMPORT: NOTHING}
 
 
 def runs_programs(system: System) -> bool:
