@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from labctl.exam.allowed import resolve
+from labctl.images.mirror import find_sources
 from labctl.shipped import shipped_folder
 from tests.homes import TEST_HOME
 from tests.vm.conftest import PREFIX, Installation, virsh
@@ -25,7 +27,7 @@ LIST = "number;name;time_factor\n101;Ada Lovelace;\n102;Bob;1.33\n103;Chloé;\n"
 MINUTE = 5.0  # seconds: an hour of work lasts five minutes, which an emulated, loaded host needs for the verbs between
 LABS = ("dmz-101", "dmz-102", "dmz-103")
 TOP = TEST_HOME / "exams" / NAME
-ALLOWED = "deb.debian.org"  # where this host knows no address for it, nothing is allowed
+ALLOWED = str(urlsplit(find_sources("trixie")[0].uri).hostname)  # nothing is allowed where it has no address
 ADDRESSES = resolve(ALLOWED)
 # What a machine reaches of the Internet: the answer of its network's resolver to two names, and two connections.
 OUTSIDE = """
@@ -46,7 +48,7 @@ def knock(address, port):
         one.settimeout(5)
         return one.connect_ex((address, port)) == 0
 address, name = sys.argv[1:]
-print(json.dumps([ask(name), ask("pypi.org"), knock(address, 80), knock(gateway, 53)]))
+print(json.dumps([ask(name), ask("another-name.example"), knock(address, 80), knock(gateway, 53)]))
 """
 
 
