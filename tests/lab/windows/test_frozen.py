@@ -35,7 +35,7 @@ from tests.lab.windows.firmware import COUNTER, build_application, make_fat
 from tests.lab.windows.private import LabDoor
 from tests.worlds import catalogue, dmz
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.vm, pytest.mark.labs, pytest.mark.timeout(1800)]
 
 MEMBER = "client"
 MEMORY = 192  # MiB
