@@ -221,7 +221,9 @@ def open_console(web: Web, desk: Desk) -> socket.socket:
         form = {"mode": "graphics", "csrf": row.csrf}
         answer = client.post(f"{PLACE}/ticket", data=form, headers={"Origin": address})
         ticket = answer.raise_for_status().json()["ticket"]
-    way = web.context.wrap_socket(socket.create_connection(("127.0.0.1", web.port), LIMIT), server_hostname="localhost")
+    plain = socket.create_connection(("127.0.0.1", web.port), LIMIT)
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as browsers have it: a key waits for no answer
+    way = web.context.wrap_socket(plain, server_hostname="localhost")
     way.sendall(
         f"GET {PLACE}/socket?mode=graphics HTTP/1.1\r\nHost: localhost:{web.port}\r\nOrigin: {address}\r\n"
         f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
