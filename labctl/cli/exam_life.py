@@ -197,7 +197,7 @@ def start_phase(session: str, numbers: Sequence[str], phase: str, no_supervisor:
     with open_conduct(session, as_json=as_json) as conduct:
         results, burst = start(conduct, split(numbers), Phase(phase))
         probe_started(conduct, results if burst and Phase(phase) is Phase.PRACTICAL else {})
-    if burst:
+    if burst and Phase(phase) is Phase.PRACTICAL:
         warn_unknown(conduct)
     done = _("{phase}: begun").format(phase=phase_name(Phase(phase)))
     code = print_results(results, as_json=as_json, done=done)

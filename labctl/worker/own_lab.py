@@ -82,13 +82,7 @@ class OwnLab:
         awake = state_of(status) in NAPPING
         ends = self.office.idling.suspend_at(status.name, self.office.records.visits()) if awake else ""
         line = describe_lab(status, title, owner, self.office.newest_job(status.name), ends)
-        return line.model_copy(update={"ends": self.session_end(status.owner)})
-
-    def session_end(self, owner: str) -> str:
-        """Return when the session of somebody's class ends, the last one of several; "" for never."""
-        ends, classes = self.office.records.ends(), self.office.accounts.classes()
-        mine = (at for name, at in ends.items() if any(one.slug == owner for one in classes.get(name, ())))
-        return max(mine, default="")
+        return line.model_copy(update={"ends": self.office.records.end_of(status.owner)})
 
     def my_labs(self, caller: Caller, _request: AskMyLabs) -> MyLabs:
         """Return the labs of a person."""

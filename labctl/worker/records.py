@@ -165,11 +165,19 @@ class Records(Database):
             if at:
                 connection.execute("INSERT INTO class_end (class, at) VALUES (?, ?)", (class_name, at))
 
-    def ends(self) -> dict[str, str]:
-        """Return when the sessions of classes end, by class; what ended more than an hour ago is not told any more."""
+    def end_of_class(self, class_name: str) -> str:
+        """Return when the session of a class ends; "" for never, and for what ended more than an hour ago."""
+        return self._read_end("SELECT max(at) FROM class_end WHERE at > ? AND class = ?", class_name)
+
+    def end_of(self, student: str) -> str:
+        """Return the same for a student: of several classes, the last end."""
+        query = "SELECT max(at) FROM class_end JOIN member USING (class) WHERE at > ? AND slug = ?"
+        return self._read_end(query, student)
+
+    def _read_end(self, query: str, name: str) -> str:
         with self.transaction(reading=True) as connection:
-            found = connection.execute("SELECT class, at FROM class_end WHERE at > ?", (later(-ENDED_SECONDS),))
-            return dict(found.fetchall())
+            (found,) = connection.execute(query, (later(-ENDED_SECONDS), name)).fetchone()
+            return found or ""
 
     def add_message(
         self, sender: str, receivers: Sequence[str], text: str, lab: str = "", *, call: bool = False

@@ -115,7 +115,7 @@ class Trainer:
             if one.slug not in by_owner:
                 rows.append(board_row(one, None, None, None, connected=here))
         nodes = dict.fromkeys(cell.node for row in rows for cell in row.cells)
-        ends = self.office.records.ends().get(request.class_name, "")
+        ends = self.office.records.end_of_class(request.class_name)
         return Board(class_name=request.class_name, ends=ends, nodes=tuple(nodes), rows=tuple(rows), at=now())
 
     def forecast(self, _caller: Caller, request: AskForecast) -> ForecastAnswer:
