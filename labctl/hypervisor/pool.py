@@ -1,6 +1,7 @@
 """A libvirt URI to a bounded pool of connections that survive a restart of the daemon."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, InvalidStateError
 from contextlib import contextmanager, suppress
@@ -116,16 +117,17 @@ class Pool:
         return self.patiently(lambda: self._use_once(act, failing))
 
     def patiently(self, act: Callable[[], T]) -> T:
-        """Run `act`, and again, with back-off, as long as it raises Lost and the patience lasts."""
+        """Run `act`, and again, with back-off, as long as it raises Lost and the patience, from now on, lasts."""
+        until = time.monotonic() + self._patience
         try:
             return act()  # nearly always: the machinery of a second time costs more than a request
         except Lost:
-            if not self._served:
+            if not self._served or time.monotonic() >= until:
                 raise
         for attempt in Retrying(
             retry=retry_if_exception_type(Lost),
             wait=wait_exponential(multiplier=0.1, max=2),
-            stop=stop_after_delay(self._patience),
+            stop=stop_after_delay(until - time.monotonic()),
             reraise=True,
         ):
             with attempt:
