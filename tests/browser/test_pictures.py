@@ -7,6 +7,7 @@ import pytest
 from labctl.worker.answers import JobLine
 from labctl.worker.values import JobState, LabState
 from tests.browser.conftest import Site, Visits
+from tests.portal.fake_exam import SESSION
 from tests.portal.fake_worker import AT
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
@@ -23,8 +24,12 @@ PICTURES = {
     "portal-board-dark": ("durand", "/classes/sisr2", (1920, 1080), True),
     "portal-start": ("durand", "/classes/sisr2/start?topology=dmz", (1280, 800), False),
     "portal-grid": ("durand", "/classes/sisr2/grid", (1280, 900), False),
+    "exam-candidate": ("c001", "/exam", (1280, 900), False),
+    "exam-board": ("garde", f"/exams/{SESSION}", (1600, 900), False),
 }
-KEPT = {"portal-lab", "portal-board", "portal-checks", "portal-lab-phone", "portal-start"}  # in the documentation
+KEPT = {  # in the documentation
+    "portal-lab", "portal-board", "portal-checks", "portal-start", "exam-candidate", "exam-board",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -36,6 +41,8 @@ def test_a_picture(visitor: Visits, site: Site, tmp_path: Path, update_golden: b
             id=7, lab="dmz-e01", verb="reset", words="remise à zéro de dns", who="Élève 01", state=JobState.RUNNING,
             state_words="en cours", fraction=0.4, step="démarrage", at=AT, started=AT,
         )  # fmt: skip
+    if "exam" in name.split("-"):
+        site.worker.exam_messages = ["Encore dix minutes."]
     page = visitor(who, size=size, dark=dark).open(path)
     folder = FOLDER if update_golden and name in KEPT else tmp_path
     target = folder / f"{name}.png"

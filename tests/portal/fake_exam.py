@@ -21,7 +21,7 @@ La mairie de **Valmont** ouvre un site. {HOSTILE} <b>HTML</b> [lien](javascript:
 2. Sauvegarder chaque nuit.
 """
 WORDS = {
-    "waiting": "pas commencé", "working": "au travail", "paused": "en pause", "frozen": "gelé",
+    "waiting": "pas commencé", "working": "au travail", "paused": "en pause", "frozen": "figé",
     "showing": "en présentation", "ended": "terminé",
 }  # fmt: skip
 MACHINES = {"running": "fonctionne", "paused": "est suspendue", "stopped": "est éteinte", "crashed": "a planté"}
@@ -71,12 +71,12 @@ class FakeExam:
         self.require_role(person, Role.CANDIDATE)
         may = self.exam_state == "working"
         runs = self.exam_state in {"working", "showing"}
-        why = "" if runs else "votre travail est gelé"
+        why = "" if runs else "votre travail est figé"
         shown = self.exam_state not in {"waiting", "ended"}
         return e.ExamPage(
             session=SESSION, number=person.name[1:], title="Ouvrir le site de la mairie", rehearsal=True,
             lab=f"dmz-{person.name}", state=self.exam_state, words=WORDS[self.exam_state],
-            said="Vous pouvez travailler sur vos machines." if may else "Votre travail est terminé et gelé.",
+            said="Vous pouvez travailler sur vos machines." if may else "Votre travail est terminé et figé.",
             clock=self.exam_clock(), markdown=DEMAND if shown else "", nodes=self.exam_nodes() if shown else (),
             messages=tuple(e.ProctorMessage(at=AT, text=text) for text in self.exam_messages),
             scope=self.exam_scope, resets_left=self.exam_resets,
@@ -105,7 +105,7 @@ class FakeExam:
         self.require_role(person, Role.PROCTOR, Role.ADMIN)
         if request.session != SESSION:
             raise NotDone(Refusal.UNKNOWN, "there is no such exam session")
-        late = e.BoardAlert(text="délai passé, pas gelé", urgent=True, why="le disque est plein")
+        late = e.BoardAlert(text="délai passé, pas figé", urgent=True, why="le disque est plein")
         rows = tuple(
             e.ExamRow(
                 number=number, lab=f"dmz-c{number}", state=self.exam_state, words=WORDS[self.exam_state],

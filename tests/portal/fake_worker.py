@@ -223,10 +223,15 @@ class FakeWorker(FakeExam):
         self.owned(request.lab, person)
         results = ("passed", "failed", "unknown", "")
         words = {"passed": "réussi", "failed": "échec", "unknown": "non vérifiable", "": ""}
+        titles = (
+            "Le site répond en HTTPS", "Le site est publié vers l'extérieur", "Le pare-feu fonctionne après redémarrage",
+            "Le nom du site est connu de l'extérieur", "Le réseau local sort par le pare-feu",
+            "La DMZ n'ouvre rien dans le réseau local", "SSH ne s'ouvre pas de l'extérieur", "Le certificat est valable",
+        )  # fmt: skip
         checks = tuple(
             a.CheckLine(
                 id=f"check-{number}",
-                title=f"Le site répond en HTTPS ({number})",
+                title=titles[number],
                 competency="B2.2.1",
                 result=results[number % 4],
                 words=words[results[number % 4]],
@@ -234,7 +239,7 @@ class FakeWorker(FakeExam):
                 hints=("Regardez la table de routage.",) * self.hints,
                 hints_left=2 - self.hints,
             )
-            for number in range(8)
+            for number in range(len(titles))
         )
         return a.Feedback(
             lab=request.lab, at=AT, counts=a.CheckCounts(passed=2, failed=2, unknown=2, total=6), checks=checks
