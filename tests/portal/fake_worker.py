@@ -224,9 +224,9 @@ class FakeWorker(FakeExam):
         results = ("passed", "failed", "unknown", "")
         words = {"passed": "réussi", "failed": "échec", "unknown": "non vérifiable", "": ""}
         titles = (
-            "Le site répond en HTTPS", "Le site est publié vers l'extérieur", "Le pare-feu fonctionne après redémarrage",
+            "Le site répond en HTTPS", "Le site est publié vers l'extérieur", "Le pare-feu démarre tout seul",
             "Le nom du site est connu de l'extérieur", "Le réseau local sort par le pare-feu",
-            "La DMZ n'ouvre rien dans le réseau local", "SSH ne s'ouvre pas de l'extérieur", "Le certificat est valable",
+            "La DMZ n'ouvre rien dans le réseau local", "SSH ne s'ouvre pas de l'extérieur", "Le certificat est bon",
         )  # fmt: skip
         checks = tuple(
             a.CheckLine(
