@@ -20,7 +20,7 @@ from tests.appliances.stand_in import write_stand_in
 from tests.appliances.test_script import RECIPES, VALUES
 from tests.hypervisor.daemon import PrivateDaemon, running_daemon
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.vm, pytest.mark.apart, pytest.mark.timeout(600)]
 
 SECRET = "opnsense"
 MENU = "\n  0) Logout      7) Ping host\n  8) Shell\n\nEnter an option: "

@@ -13,7 +13,7 @@ from tests.hypervisor.daemon import PrivateDaemon, running_daemon
 from tests.hypervisor.descriptions import domain_xml, make_tag
 from tests.small_disk import mount_small_disk
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.vm, pytest.mark.apart, pytest.mark.timeout(240)]
 
 LAB, NAME = "dmz-ada", "lctest-full"
 

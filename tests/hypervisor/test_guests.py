@@ -24,7 +24,7 @@ from tests.hypervisor.boot_sector import disk_xml, write_echo_disk, write_greedy
 from tests.hypervisor.daemon import PrivateDaemon, running_daemon
 from tests.hypervisor.descriptions import domain_xml, make_tag
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.vm, pytest.mark.apart, pytest.mark.timeout(120)]
 
 LAB, NAME = "dmz-ada", "lctest-web"
 AGENT = "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>"

@@ -17,7 +17,7 @@ from labctl.plan.observed import DomainState
 from tests.hypervisor.daemon import PrivateDaemon, running_daemon
 from tests.hypervisor.descriptions import domain_xml, make_tag
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.vm, pytest.mark.apart, pytest.mark.timeout(240)]
 
 LAB, GOLD, CLONE = "dmz-ada", "lctest-gold", "lctest-clone"
 

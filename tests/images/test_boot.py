@@ -12,7 +12,7 @@ from labctl.program import run
 from tests.homes import TEST_HOME
 from tests.images.machine import Machine, start_machine
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.vm, pytest.mark.apart, pytest.mark.timeout(1500)]
 DISK_GIB = 5
 NEWEST = "debian-13"  # the others take as long, and no shipped lab uses them: --labs has them
 BUILT = [

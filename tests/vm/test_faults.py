@@ -52,7 +52,7 @@ def test_a_killed_qemu_is_shown_as_crashed_and_up_starts_it_again(labctl: Instal
     assert labctl.run("check", LAB).returncode == 0
 
 
-@pytest.mark.parametrize("moment", ["disks/web.new.qcow2", "identity/.web*"])
+@pytest.mark.parametrize("moment", ["disks/web.new.qcow2", pytest.param("identity/.web*", marks=pytest.mark.labs)])
 def test_libvirt_killed_during_a_reset(labctl: Installation, daemon: int, moment: str) -> None:  # F-03, F-10, T13
     kept = [pid_of(node) for node in ("fw", "client")]
     before = pid_of("web")

@@ -17,7 +17,6 @@ pytestmark = [pytest.mark.vm, pytest.mark.timeout(1800)]
 
 DMZ = load_topology(shipped_folder("topologies") / "dmz.yml", shipped_catalogue())
 GROUPS = groups(DMZ)
-ALWAYS = 1  # how many groups every run of the suite tries: all of them take twenty minutes and more, which --labs has
 
 
 def stands(done: str) -> dict[str, Any]:
@@ -66,13 +65,8 @@ def trials(request: pytest.FixtureRequest, labctl: Installation) -> Iterator[Tri
         yield begun
 
 
-@pytest.mark.parametrize(
-    "group",
-    [
-        pytest.param(group, id=group, marks=[pytest.mark.labs] if number >= ALWAYS else [])
-        for number, group in enumerate(GROUPS)
-    ],
-)
+@pytest.mark.labs  # all groups take twenty minutes and more
+@pytest.mark.parametrize("group", GROUPS)
 def test_faults_show_as_they_say_and_their_cure_repairs_them(trials: Trials, group: str) -> None:
     trials.end(group)
 

@@ -24,7 +24,7 @@ from tests.hypervisor.daemon import PrivateDaemon, running_daemon
 from tests.hypervisor.descriptions import domain_xml, make_tag
 from tests.worker.offices import enrol, pace, wait_for
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.vm, pytest.mark.apart, pytest.mark.timeout(180)]
 
 LAB = "dmz-alice"
 

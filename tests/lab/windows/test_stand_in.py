@@ -25,7 +25,7 @@ from tests.images.windows_discs import SERVER_2022, WINDOWS_11, Made, make_drive
 from tests.lab.windows.firmware import make_bootable
 from tests.lab.windows.private import Door, without_what_a_session_lacks
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.vm, pytest.mark.apart, pytest.mark.timeout(1800)]
 
 PACE = Pace("tcg", 12.0)
 MEMORY = 384  # MiB
