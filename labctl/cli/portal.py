@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,14 +28,18 @@ from labctl.roster import load_roster, make_slug
 from labctl.worker.accounts import Accounts
 from labctl.worker.candidates import enrol_candidates
 from labctl.worker.certificate import Certificate, ensure_certificate, host_names, lend_to, read_certificate
+from labctl.worker.client import BlockingClient
 from labctl.worker.main import SOCKET
 from labctl.worker.records import Records
+from labctl.worker.requests import AskHealth
 from labctl.worker.strips import Strip, render_strips
 from labctl.worker.supervising import Program, Supervisor
 from labctl.worker.values import Role
+from labctl.worker.wire import NotDone
 
 WEB_USERS = ("labctl-portal", "nobody")  # the first that this host has; neither can do anything here
 PORT = 443
+STARTED_WITHIN, LOOK_AGAIN = 30.0, 0.2  # seconds
 KEPT = ("PATH", "LANG", "LC_ALL", "LABCTL_LANG", "TZ")  # of our environment, for the web process
 LIBRARIES = os.pathsep.join([str(Path(labctl.__file__).parents[1]), *(p for p in sys.path if p.endswith("-packages"))])
 
@@ -74,13 +80,30 @@ def portal(
     supervisor = Supervisor(programs, lambda said: click.echo(said, err=True))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_caught: supervisor.stop())
-    click.echo(address_of(found, names, listener.getsockname()[1]))
     if not found.own:
         text = _("The certificate is our own: browsers warn once. Its SHA-256 fingerprint: {mark}")
         click.echo(text.format(mark=found.fingerprint), err=True)
-    sys.stdout.flush()
+    address = address_of(found, names, listener.getsockname()[1])
+    threading.Thread(target=announce, args=(address, home / SOCKET, supervisor.stopping), daemon=True).start()
     supervisor.run()
     return ExitCode.DONE
+
+
+def announce(address: str, worker: Path, stopping: threading.Event) -> None:
+    """Print the address once somebody who logs in there is let in; after a while all the same, for what is said there.
+
+    The web process takes requests sooner than the worker, and has nothing but "not reachable" for them.
+    """
+    until = time.monotonic() + STARTED_WITHIN
+    while time.monotonic() < until:
+        try:
+            BlockingClient(worker).ask(AskHealth())
+            break
+        except NotDone:
+            if stopping.wait(LOOK_AGAIN):
+                return
+    click.echo(address)
+    sys.stdout.flush()
 
 
 def listen(host: str, port: int) -> socket.socket:

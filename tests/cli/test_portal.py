@@ -177,7 +177,7 @@ def test_a_home_that_the_web_process_cannot_enter_is_told_with_its_cure(outside:
         address = re.fullmatch(r"https://[^/]+:(\d+)/\n", portal.stdout.readline())
         assert address
         socket = outside.home / "labctl" / "portal" / "worker.sock"
-        wait_until(lambda: answers(socket))
+        assert answers(socket), "the address is told once somebody can log in there"
         wait_until(lambda: web_answers(int(address[1])))
         portal.terminate()
         assert "again" not in portal.communicate(timeout=60)[1], "nothing had to be started a second time"
@@ -216,7 +216,6 @@ def test_a_portal_mends_its_worker_and_ends_with_everything(outside: Installatio
     with serving(outside) as portal:
         assert portal.stdout
         assert re.fullmatch(r"https://[^/]+:\d+/\n", portal.stdout.readline())
-        wait_until(lambda: answers(socket))
         session = BlockingClient(socket).ask(Login(name="lea-martin", secret=codes[0]))
         assert session.person.must_choose_password
         first = worker_of(portal)
