@@ -49,14 +49,16 @@ def forget_people() -> None:
 
 def begin_sessions(*students: str, class_name: str) -> dict[str, str]:
     """Make the trainer of a class, and return a session of theirs and of each student."""
+    Accounts(Records(TEST_HOME)).set_account(TRAINER, "Mme Durand", Role.TRAINER, (class_name,))
+    return {name: begin_session(name) for name in (TRAINER, *students)}
+
+
+def begin_session(name: str) -> str:
+    """Return a session of somebody who has an account."""
     accounts = Accounts(Records(TEST_HOME))
-    accounts.set_account(TRAINER, "Mme Durand", Role.TRAINER, (class_name,))
-    tokens = {}
-    for name in (TRAINER, *students):
-        row = accounts.find(name)
-        assert row
-        tokens[name] = accounts.begin_session(row, "", must_choose=False).token
-    return tokens
+    row = accounts.find(name)
+    assert row
+    return accounts.begin_session(row, "", must_choose=False).token
 
 
 @contextmanager

@@ -1,31 +1,39 @@
-"""An exam on real guests with short minutes: three candidates, one with more time, one paused, a supervisor killed."""
+"""An exam on real guests with short minutes: one candidate with more time, one paused, one who leaves in the middle.
+
+The supervisor is killed; the one who leaves works in a browser, and is frozen while a machine is made anew.
+"""
 
 import base64
 import json
 import os
+import re
 import signal
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from playwright.sync_api import expect
 
 from labctl.exam.allowed import resolve
 from labctl.images.mirror import find_sources
 from labctl.shipped import shipped_folder
+from tests.browser.conftest import Visits, open_chromium
 from tests.homes import TEST_HOME
 from tests.vm.conftest import PREFIX, Installation, virsh
+from tests.vm.portals import begin_session, forget_people, open_portal
 
-pytestmark = [pytest.mark.vm, pytest.mark.labs, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.vm, pytest.mark.labs, pytest.mark.browser, pytest.mark.timeout(2400)]
 
 NAME, WORDS = "e6-try", "cheval correct pile agrafe"
-LIST = "number;name;time_factor\n101;Ada Lovelace;\n102;Bob;1.33\n103;Chloé;\n"
+LIST = "number;name;time_factor\n101;Ada Lovelace;\n102;Bob;1.33\n103;Chloé;\n104;Dora;\n"
 MINUTE = 5.0  # seconds: an hour of work lasts five minutes, which an emulated, loaded host needs for the verbs between
-LABS = ("dmz-101", "dmz-102", "dmz-103")
+LABS = ("dmz-101", "dmz-102", "dmz-103", "dmz-104")
 TOP = TEST_HOME / "exams" / NAME
 ALLOWED = str(urlsplit(find_sources("trixie")[0].uri).hostname)  # nothing is allowed where it has no address
 ADDRESSES = resolve(ALLOWED)
@@ -157,21 +165,9 @@ def test_the_exam_is_held(session: Installation, files: dict[str, str]) -> None:
     begun = time.monotonic()
     lines = (TOP / "audit.jsonl").read_text(encoding="utf-8").splitlines()
     noted = next(one for one in map(json.loads, lines) if one["act"] == "start" and one["step"] == "noted")
-    assert noted["facts"]["machines"] == 9
+    assert noted["facts"]["machines"] == 12
     assert noted["facts"]["spread"] <= 2.0
-    for lab in LABS:  # no way out but to the name that is allowed, and none for labctl's own logins
-        for node, card in (("fw", "mgmt"), ("fw", "wan"), ("web", "mgmt"), ("client", "mgmt")):
-            document = virsh("dumpxml", f"{PREFIX}{lab}.{node}")
-            part = next(one for one in document.split("<interface") if f"ua-{card}" in one)
-            assert ("<link state='down'/>" in part) is not (card == "wan" and bool(ADDRESSES)), (lab, node, card)
-    if ADDRESSES:  # SEC-32
-        assert noted["facts"]["names"] == {ALLOWED: list(ADDRESSES)}
-        found = json.loads(inside(LABS[0], "fw", "/usr/bin/python3", "-c", OUTSIDE, ADDRESSES[0], ALLOWED))
-        with socket.socket() as one:
-            one.settimeout(5)
-            reached = one.connect_ex((ADDRESSES[0], 80)) == 0  # the host itself may not get there
-        assert found[0] in ADDRESSES
-        assert found[1:] == ["", reached, False]
+    check_what_is_reached(noted["facts"])
 
     assert session.run("exam", "pause", NAME, "--candidate", "103", "--reason", "unwell").returncode == 0
     assert set(status(session)["103"]["machines"].values()) == {"paused"}
@@ -184,6 +180,7 @@ def test_the_exam_is_held(session: Installation, files: dict[str, str]) -> None:
     try:
         time.sleep(3)
         assert session.run("exam", "supervise").returncode == 5
+        freeze_during_a_reset(session)
         first = wait_frozen(session, "101", 60 * MINUTE + 120 - (time.monotonic() - begun))
         assert set(first["machines"].values()) == {"paused"}
         for number in ("103", "102"):
@@ -202,6 +199,50 @@ def test_the_exam_is_held(session: Installation, files: dict[str, str]) -> None:
             pause = (hour(stood[1]) - hour(stood[0])).total_seconds()
             assert pause > 8
         assert passed == pytest.approx((minutes + 0.5) * MINUTE + pause, abs=1.0)
+
+
+def check_what_is_reached(facts: dict[str, Any]) -> None:
+    """Look for ways out of a lab: there is none but to the name that is allowed, and none in for labctl's logins."""
+    for lab in LABS:
+        for node, card in (("fw", "mgmt"), ("fw", "wan"), ("web", "mgmt"), ("client", "mgmt")):
+            document = virsh("dumpxml", f"{PREFIX}{lab}.{node}")
+            part = next(one for one in document.split("<interface") if f"ua-{card}" in one)
+            assert ("<link state='down'/>" in part) is not (card == "wan" and bool(ADDRESSES)), (lab, node, card)
+    if ADDRESSES:  # SEC-32
+        assert facts["names"] == {ALLOWED: list(ADDRESSES)}
+        found = json.loads(inside(LABS[0], "fw", "/usr/bin/python3", "-c", OUTSIDE, ADDRESSES[0], ALLOWED))
+        with socket.socket() as one:
+            one.settimeout(5)
+            reached = one.connect_ex((ADDRESSES[0], 80)) == 0  # the host itself may not get there
+        assert found[0] in ADDRESSES
+        assert found[1:] == ["", reached, False]
+
+
+def freeze_during_a_reset(session: Installation) -> None:
+    """Freeze somebody whose machine is being made anew at their wish: it is finished first, the console is cut."""
+    forget_people()
+    assert session.run("portal", "accounts", "--exam", NAME).returncode == 0
+    tokens = {"c104": begin_session("c104")}
+    with open_portal(session, tokens) as portal, open_chromium() as browser, closing(Visits(portal, browser)) as people:
+        console = people("c104").open("/labs/dmz-104/machines/client/console?mode=text")
+        expect(console.locator("#console-state")).to_have_text("Connecté.", timeout=60_000)
+        page = people("c104").open("/exam")
+        page.click("#reset-web")
+        page.click("button.danger")
+        until = time.monotonic() + 60
+        while not entries("104", "reset"):
+            assert time.monotonic() < until
+            time.sleep(0.2)
+        done = session.run("exam", "freeze", NAME, "--candidate", "104", "--reason", "ill")
+        assert done.returncode == 0, done.stdout + done.stderr
+        expect(console.locator("#console-state")).not_to_have_text(re.compile("Connecté"), timeout=10_000)
+        expect(page.locator(".clock")).to_contain_text("figé", timeout=10_000)
+    assert [one["step"] for one in entries("104", "reset")] == ["begun", "done"]
+    one = status(session)["104"]
+    assert (one["frozen"], set(one["machines"].values())) == ("yes", {"paused"})
+    lines = map(json.loads, (TOP / "audit.jsonl").read_text(encoding="utf-8").splitlines())
+    order = [(line["act"], line["step"]) for line in lines if line["candidate"] == "104"]
+    assert order.index(("freeze", "begun")) < order.index(("reset", "done")) < order.index(("freeze", "done")), order
 
 
 def test_the_copy_is_whole_and_the_work_is_shown(session: Installation) -> None:
