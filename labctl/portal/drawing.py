@@ -60,22 +60,23 @@ def copy_into(parent: ET.Element, source: ET.Element, names: Mapping[str, str], 
     kept = {name: value for name, value in source.attrib.items() if name in KEPT[tag]}
     name = names.get(source.get("id", ""))
     if name is not None:
-        made = ET.SubElement(parent, "a", {"href": f"#machine-{name}", **describe(name, nodes.get(name))})
+        made = ET.SubElement(parent, "a", {"href": f"#machine-{name}", **describe(name, source, nodes.get(name))})
     else:
         made = ET.SubElement(parent, tag, kept)
         if tag == "g" and (kind := kind_of(source)):
             made.set("class", kind)
     if tag == "text":
-        made.text = source.text
+        made.text, made.tail = source.text, " "  # else the lines of a machine would be read as one word
     for child in source:
         copy_into(made, child, names, nodes)
 
 
-def describe(name: str, node: NodeLine | None) -> dict[str, str]:
-    """Return the name and the class of a machine's link."""
+def describe(name: str, source: ET.Element, node: NodeLine | None) -> dict[str, str]:
+    """Return the name and the class of a machine's link; the name has all that is read in it (WCAG 2.1, 2.5.3)."""
+    shown = " ".join(text.text for text in source.iter(f"{SVG}text") if text.text) or name
     if node is None:
-        return {"class": "node", "aria-label": name}
-    return {"class": f"node {node_sign(node.state).tone}", "aria-label": f"{name}, {node.words}"}
+        return {"class": "node", "aria-label": shown}
+    return {"class": f"node {node_sign(node.state).tone}", "aria-label": f"{shown}, {node.words}"}
 
 
 def is_background(source: ET.Element, parent: ET.Element) -> bool:

@@ -53,7 +53,8 @@ def draw(nodes: tuple[str, ...]) -> str:
         f'<g id="node-{name}" class="node"><title>{name}</title><polygon fill="#e7f6e7" stroke="black" '
         f'points="{90 + 150 * i},-20 {90 + 150 * i},-70 {200 + 150 * i},-70 {200 + 150 * i},-20"/>'
         f'<text text-anchor="middle" x="{145 + 150 * i}" y="-42" font-family="sans" font-size="12" '
-        f'onclick="alert(1)">{name}</text></g>'
+        f'onclick="alert(1)">{name}</text><text text-anchor="middle" x="{145 + 150 * i}" y="-28" font-family="sans" '
+        f'font-size="10">debian-13</text></g>'
         for i, name in enumerate(nodes)
     ]
     edges = [

@@ -46,7 +46,7 @@ def test_a_drawing_keeps_its_shapes_and_loses_the_rest() -> None:
     links = {link.get("href"): link for link in root.iter("a")}
     assert set(links) == {f"#machine-{name}" for name in NODES}
     assert links["#machine-web"].get("class") == "node bad"
-    assert links["#machine-web"].get("aria-label") == "web, plantée"
+    assert links["#machine-web"].get("aria-label") == "web debian-13, plantée"
     assert "white" not in str(shown)
 
 
