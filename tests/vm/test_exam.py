@@ -222,11 +222,11 @@ def freeze_during_a_reset(session: Installation) -> None:
     """Freeze somebody whose machine is being made anew at their wish: it is finished first, the console is cut."""
     forget_people()
     assert session.run("portal", "accounts", "--exam", NAME).returncode == 0
-    tokens = {"c104": begin_session("c104")}
+    tokens = {"104": begin_session("104")}
     with open_portal(session, tokens) as portal, open_chromium() as browser, closing(Visits(portal, browser)) as people:
-        console = people("c104").open("/labs/dmz-104/machines/client/console?mode=text")
+        console = people("104").open("/labs/dmz-104/machines/client/console?mode=text")
         expect(console.locator("#console-state")).to_have_text("Connecté.", timeout=60_000)
-        page = people("c104").open("/exam")
+        page = people("104").open("/exam")
         page.click("#reset-web")
         page.click("button.danger")
         until = time.monotonic() + 60
