@@ -68,8 +68,9 @@ def test_the_second_router_takes_over_and_gives_back(labctl: Installation) -> No
         virsh("resume", first)
     LIAISON.on(labctl, "r1", holds)
     said = LIAISON.on(labctl, "serveur", "sleep 5; systemctl kill --signal=INT measure; sleep 1; cat /run/measure")
-    answered = sorted({int(number) for number in re.findall(r"icmp_seq=(\d+) ttl=", said)})
-    longest = max(after - before for before, after in pairwise(answered)) * 0.5
+    # What the first one found in its card when it went on was answered, too late for anybody.
+    found = {int(number): float(ms) for number, ms in re.findall(r"icmp_seq=(\d+) ttl=\d+ time=([\d.]+) ms", said)}
+    longest = max(after - before for before, after in pairwise(sorted(n for n in found if found[n] < 1000))) * 0.5
     assert 2 < longest < 20, said  # silence for three announcements, then the other router
     assert LIAISON.not_passed(labctl) == {}
 
