@@ -20,7 +20,7 @@ from labctl.hypervisor.failure import AgentSilent
 from labctl.hypervisor.graphics import open_graphics, take_picture
 from labctl.hypervisor.host_network import read_links, read_routes
 from labctl.hypervisor.observation import read_domains, read_networks
-from labctl.hypervisor.ownership import tag_of_description
+from labctl.hypervisor.ownership import read_description
 from labctl.hypervisor.pool import Pool
 from labctl.language import _
 from labctl.plan.observed import Observed
@@ -101,13 +101,15 @@ class Hypervisor:
         )
         return Observed(domains=seen[0], networks=seen[1], links=read_links(), routes=read_routes())
 
-    def create_network(self, xml: str) -> None:
+    def create_network(self, xml: str, *, validated: bool = False) -> None:
         """Define and start a network, now and with every start of the host, or adopt ours with the same tag.
 
-        Raises Refused where a foreign or different network, or a host interface, has its name or bridge.
+        `validated` says that its like was defined before. Raises Refused where a foreign or different network, or a
+        host interface, has its name or bridge.
         """
-        failing = _('the network "{name}" cannot be created').format(name=tag_of_description(xml)[0])
-        self._pool.use(lambda connection: networks.create(connection, xml), failing)
+        described = read_description(xml)
+        failing = _('the network "{name}" cannot be created').format(name=described.name)
+        self._pool.use(lambda connection: networks.create(connection, described, validated=validated), failing)
 
     def remove_network(self, name: str, lab: str) -> None:
         """Stop and undefine a network of the lab; an absent one is what was wanted."""
@@ -116,8 +118,9 @@ class Hypervisor:
 
     def define_domain(self, xml: str, *, validated: bool = False) -> None:
         """Define a machine, or redefine the lab's own of the same name; `validated` says that its like was before."""
-        failing = _('the machine "{name}" cannot be defined').format(name=tag_of_description(xml)[0])
-        self._pool.use(lambda connection: domains.define(connection, xml, validated=validated), failing)
+        described = read_description(xml)
+        failing = _('the machine "{name}" cannot be defined').format(name=described.name)
+        self._pool.use(lambda connection: domains.define(connection, described, validated=validated), failing)
 
     def start_domain(self, name: str, lab: str) -> None:
         """Start a machine of the lab, or let a paused one run on; one that is running is what was wanted."""
