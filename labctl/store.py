@@ -252,6 +252,12 @@ class Store(Database):
         with self.transaction(reading=True) as connection:
             return {lab: StoredLab(*row) for lab, *row in connection.execute("SELECT lab, boot, made, up FROM lab")}
 
+    def lab(self, lab: str) -> StoredLab | None:
+        """Return what is kept of one lab, None where nothing is."""
+        with self.transaction(reading=True) as connection:
+            row = connection.execute("SELECT boot, made, up FROM lab WHERE lab = ?", (lab,)).fetchone()
+        return None if row is None else StoredLab(*row)
+
     def known_names(self) -> frozenset[str]:
         """Return the labs of which anything but history is kept."""
         with self.transaction(reading=True) as connection:
