@@ -1,7 +1,7 @@
 """A libvirt object's metadata to the permission to change it: only what carries our tag, of the right lab."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 import libvirt
@@ -14,8 +14,7 @@ from labctl.plan.observed import Tag
 from labctl.render.tag import NAMESPACE, find_tag, parse_tag, read_tag, tag_attributes
 
 
-@dataclass(frozen=True)
-class Description:
+class Description(NamedTuple):
     """XML that is about to be given to libvirt, and what it says: whose it is, its UUID and bridge, "" without one."""
 
     document: str

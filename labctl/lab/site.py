@@ -124,8 +124,9 @@ def knock(endpoints: Collection[Endpoint], timeout: float) -> frozenset[Endpoint
         for endpoint in set(endpoints):
             # A zone that is gone, or no descriptor left: nobody answers there.
             with suppress(OSError):
+                # As bytes: for an address as text, Python would import its codec of international names first.
                 family, kind, protocol, _name, target = socket.getaddrinfo(
-                    *endpoint, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+                    endpoint.address.encode(), endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
                 )[0]
                 connection = sockets.enter_context(socket.socket(family, kind, protocol))
                 connection.setblocking(False)
