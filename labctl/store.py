@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from labctl.database import Database
 from labctl.migrations import MIGRATIONS
@@ -26,8 +26,7 @@ KEPT_JOBS = 1_000  # that have ended
 KEPT_LAYOUTS = 200  # topologies whose machines are known without reading the file
 
 
-@dataclass(frozen=True)
-class StoredOutcome:
+class StoredOutcome(NamedTuple):
     """The last result of one check: "passed", "failed" or "unknown", and when (UTC, ISO 8601)."""
 
     check: str
@@ -35,8 +34,7 @@ class StoredOutcome:
     at: str
 
 
-@dataclass(frozen=True)
-class KeptOutcome:
+class KeptOutcome(NamedTuple):
     """The last result of one check with its evidence, as `Outcome.to_dict` wrote it."""
 
     check: str
@@ -45,8 +43,7 @@ class KeptOutcome:
     evidence: "JsonValue"
 
 
-@dataclass(frozen=True)
-class StoredEvent:
+class StoredEvent(NamedTuple):
     """One line of a lab's history."""
 
     at: str
@@ -55,8 +52,7 @@ class StoredEvent:
     detail: str
 
 
-@dataclass(frozen=True)
-class StoredLab:
+class StoredLab(NamedTuple):
     """When a lab was made or last reset as a whole and last brought up, and the host's boot id then, "" if unknown."""
 
     boot: str
@@ -64,8 +60,7 @@ class StoredLab:
     up: str
 
 
-@dataclass(frozen=True)
-class StoredFault:
+class StoredFault(NamedTuple):
     """A fault that was injected: `baseline` are the checks that passed before it, `seed` is "" where it was named."""
 
     fault: str
@@ -111,8 +106,7 @@ class Job:
         return self.state is not JobState.ENDED and lives(self.pid, self.pid_started)
 
 
-@dataclass(frozen=True)
-class Queued:
+class Queued(NamedTuple):
     """The place in the queue that an act has; `new` is false where somebody waits for the same act already."""
 
     id: int
@@ -251,6 +245,12 @@ class Store(Database):
         """Return what is kept of all labs, by lab."""
         with self.transaction(reading=True) as connection:
             return {lab: StoredLab(*row) for lab, *row in connection.execute("SELECT lab, boot, made, up FROM lab")}
+
+    def lab(self, lab: str) -> StoredLab | None:
+        """Return what is kept of one lab, None where nothing is."""
+        with self.transaction(reading=True) as connection:
+            row = connection.execute("SELECT boot, made, up FROM lab WHERE lab = ?", (lab,)).fetchone()
+        return None if row is None else StoredLab(*row)
 
     def known_names(self) -> frozenset[str]:
         """Return the labs of which anything but history is kept."""

@@ -257,6 +257,7 @@ def test_a_lab_remembers_its_boot_and_its_age(tmp_path: Path) -> None:  # F-22
     store.note_boot("small-alice", "boot-2")
     lab = store.labs()["small-alice"]
     assert (lab.boot, lab.made) == ("boot-2", "2025-01-01T00:00:00+00:00")
+    assert (store.lab("small-alice"), store.lab("small-bob")) == (lab, None)
     store.note_boot("small-alice", "boot-2", reset=True)
     assert store.labs()["small-alice"].made == store.labs()["small-alice"].up
     assert store.known_names() == {"small-alice"}

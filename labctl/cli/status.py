@@ -9,7 +9,7 @@ import click
 
 from labctl.cli.typed import printable
 from labctl.errors import ExitCode, LabctlError
-from labctl.hypervisor.door import Hypervisor
+from labctl.hypervisor.overview import Overview
 from labctl.lab.lock import is_held
 from labctl.lab.site import DEFAULT_URI, open_site
 from labctl.lab.status import LabStatus, read_status
@@ -34,7 +34,7 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 @click.option("--json", "as_json", is_flag=True, help=_("Print JSON."))
 def status(labs: Sequence[str], roster: Path | None, student: str, topology: str, as_json: bool) -> int:
     owners = read_owners(roster, student)
-    with Hypervisor(os.environ.get("LABCTL_URI", DEFAULT_URI), connections=1) as machines:
+    with Overview(os.environ.get("LABCTL_URI", DEFAULT_URI), connections=1) as machines:
         site = open_site(machines, os.environ)
         found = read_status(site, lambda name: is_held(site.home, name), labs or None)
     refuse_unknown(labs, found)

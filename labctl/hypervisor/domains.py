@@ -10,11 +10,11 @@ from labctl.errors import LabctlError
 from labctl.hypervisor.binding import Connection, Domain
 from labctl.hypervisor.failure import is_missing
 from labctl.hypervisor.ownership import (
+    Description,
     check_domain_owner,
     find_domain,
     refuse_taken_identity,
     tag_for_update,
-    tag_of_description,
 )
 from labctl.hypervisor.states import read_state
 from labctl.language import _
@@ -22,18 +22,17 @@ from labctl.plan.observed import DomainState, Tag
 from labctl.render.tag import NAMESPACE, PREFIX
 
 
-def define(connection: Connection, document: str, *, validated: bool) -> None:
+def define(connection: Connection, described: Description, *, validated: bool) -> None:
     """Define the domain, or redefine ours of the same name and lab. Raises Refused for anybody else's.
 
     One that was `validated` is not compared with libvirt's schema again, which takes longer than all the rest.
     """
-    name, tag = tag_of_description(document)
-    domain = find_domain(connection, name)
+    domain = find_domain(connection, described.name)
     if domain is not None:
-        check_domain_owner(domain, tag.seat_name)
+        check_domain_owner(domain, described.tag.seat_name)
     else:
-        refuse_taken_identity(document, connection.lookupByUUIDString)
-    connection.defineXMLFlags(document, 0 if validated else libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+        refuse_taken_identity(described, connection.lookupByUUIDString)
+    connection.defineXMLFlags(described.document, 0 if validated else libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
 
 
 def find_own(connection: Connection, name: str, lab: str) -> Domain:

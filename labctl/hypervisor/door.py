@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from labctl.errors import DeadlineMissed
 from labctl.hypervisor import agent, allow_list, domains, freezing, links, networks, tpm, waiting
@@ -18,18 +17,13 @@ from labctl.hypervisor.delivery import Delivery
 from labctl.hypervisor.events import Change, EventFeed
 from labctl.hypervisor.failure import AgentSilent
 from labctl.hypervisor.graphics import open_graphics, take_picture
-from labctl.hypervisor.host_network import read_links, read_routes
-from labctl.hypervisor.observation import read_domains, read_networks
-from labctl.hypervisor.ownership import tag_of_description
-from labctl.hypervisor.pool import Pool
+from labctl.hypervisor.overview import PATIENCE_SECONDS, Overview
+from labctl.hypervisor.ownership import read_description
 from labctl.language import _
-from labctl.plan.observed import Observed
 
 LOOK_SECONDS, LOOK_SECONDS_LATER = 0.1, 0.4  # between two looks at a program in a guest, which cost it time: its
 # agent sends no event, and notes each look in the journal
 OWNER_SECONDS = 60.0  # libvirt's settings change with a restart by hand; every disk of a class asks for its owner
-PATIENCE_SECONDS = 20.0  # a restart of libvirtd takes some seconds with a hundred guests
-
 
 T = TypeVar("T")
 
@@ -42,35 +36,24 @@ class Versions:
     hypervisor: str
 
 
-class Hypervisor:
-    """Machines and networks of one libvirt, at most `connections` requests at a time.
+class Hypervisor(Overview):
+    """Machines and networks of one libvirt, seen and changed.
 
-    Opens nothing before the first request. Every method may be called from any thread; every change
-    first reads our tag on the object and raises Refused for what is not of the lab given, which is named
-    by its seat: its own name unless it was a spare. All raise
-    HostNotReady where libvirt cannot be reached or, once it was reached, stays away for `patience`
-    seconds, and LabctlError with libvirt's own words where it says no.
+    Every change first reads our tag on the object and raises Refused for what is not of the lab given, which is
+    named by its seat: its own name unless it was a spare.
     """
 
     def __init__(
         self, uri: str = "qemu:///system", connections: int = 4, *, patience: float = PATIENCE_SECONDS
     ) -> None:
-        self._pool = Pool(uri, connections, patience)
+        super().__init__(uri, connections, patience=patience)
         self._feed = EventFeed(self._pool)
         self._owner = (0, 0), 0.0  # and until when it is known
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close all connections; a later request opens new ones."""
         self._feed.close()
-        self._pool.close()
+        super().close()
 
     def versions(self) -> Versions:
         """Ask the daemon for the versions in use."""
@@ -90,24 +73,15 @@ class Hypervisor:
         """Return where the daemon keeps the states of machines' TPMs, each below its machine's UUID."""
         return tpm.STORAGE
 
-    def observe(self, start: str = "") -> Observed:
-        """Return all domains and networks, ours and foreign, with the host's links and IPv4 routes.
-
-        With `start`, only those whose names start so, and the inactive networks: subnets of active ones are routes.
-        """
-        seen = self._pool.use(
-            lambda connection: (read_domains(connection, start), read_networks(connection, start)),
-            _("the machines and networks of this host cannot be listed"),
-        )
-        return Observed(domains=seen[0], networks=seen[1], links=read_links(), routes=read_routes())
-
-    def create_network(self, xml: str) -> None:
+    def create_network(self, xml: str, *, validated: bool = False) -> None:
         """Define and start a network, now and with every start of the host, or adopt ours with the same tag.
 
-        Raises Refused where a foreign or different network, or a host interface, has its name or bridge.
+        `validated` says that its like was defined before. Raises Refused where a foreign or different network, or a
+        host interface, has its name or bridge.
         """
-        failing = _('the network "{name}" cannot be created').format(name=tag_of_description(xml)[0])
-        self._pool.use(lambda connection: networks.create(connection, xml), failing)
+        described = read_description(xml)
+        failing = _('the network "{name}" cannot be created').format(name=described.name)
+        self._pool.use(lambda connection: networks.create(connection, described, validated=validated), failing)
 
     def remove_network(self, name: str, lab: str) -> None:
         """Stop and undefine a network of the lab; an absent one is what was wanted."""
@@ -116,8 +90,9 @@ class Hypervisor:
 
     def define_domain(self, xml: str, *, validated: bool = False) -> None:
         """Define a machine, or redefine the lab's own of the same name; `validated` says that its like was before."""
-        failing = _('the machine "{name}" cannot be defined').format(name=tag_of_description(xml)[0])
-        self._pool.use(lambda connection: domains.define(connection, xml, validated=validated), failing)
+        described = read_description(xml)
+        failing = _('the machine "{name}" cannot be defined').format(name=described.name)
+        self._pool.use(lambda connection: domains.define(connection, described, validated=validated), failing)
 
     def start_domain(self, name: str, lab: str) -> None:
         """Start a machine of the lab, or let a paused one run on; one that is running is what was wanted."""

@@ -13,7 +13,7 @@ from labctl.hypervisor import domains
 from labctl.hypervisor.binding import Connection, Domain
 from labctl.hypervisor.delivery import Delivery, deliver
 from labctl.hypervisor.failure import is_lost
-from labctl.hypervisor.ownership import check_domain_owner, find_domain, tag_of_description
+from labctl.hypervisor.ownership import check_domain_owner, find_domain, read_description
 from labctl.hypervisor.pool import is_alive
 from labctl.hypervisor.saved_state import Compression, StateNotUsable, is_complete, load_saved_state, write_header
 from labctl.language import _
@@ -100,7 +100,8 @@ class Restoration:
         """
         thaw = self.thaw
         state = load_saved_state(thaw.saved)
-        name, tag = tag_of_description(thaw.xml)
+        described = read_description(thaw.xml)
+        name, tag = described.name, described.tag
         domain = find_domain(connection, name)
         if domain is not None:
             check_domain_owner(domain, tag.seat_name)
@@ -109,7 +110,7 @@ class Restoration:
         if self._existed is None:
             self._existed = domain is not None
         with rejection(connection, thaw):
-            domains.define(connection, thaw.xml, validated=False)
+            domains.define(connection, described, validated=False)
         delivery = thaw.delivery
         if delivery is Delivery.FIFO and state.compression is Compression.SPARSE:
             delivery = Delivery.COPY

@@ -10,33 +10,35 @@ from labctl.hypervisor.allow_list import forget_rules
 from labctl.hypervisor.binding import Connection, Network
 from labctl.hypervisor.host_network import read_links
 from labctl.hypervisor.ownership import (
+    Description,
     check_network_owner,
     find_network,
-    read_tag,
     refuse_taken_identity,
-    tag_of_description,
+    tag_of_network,
 )
 from labctl.language import _
 
 
-def create(connection: Connection, document: str) -> None:
+def create(connection: Connection, described: Description, *, validated: bool) -> None:
     """Define, autostart and start; adopt one of ours that carries the same tag.
 
-    Raises Refused for a foreign network of that name, one of ours made from something else, or a
-    bridge that already exists on the host. What was defined here does not stay when its start fails.
+    One that was `validated` is not compared with libvirt's schema again, which takes longer than all the rest.
+    Raises Refused for a foreign network of that name, one of ours made from something else, or a bridge
+    that already exists on the host. What was defined here does not stay when its start fails.
     """
-    name, tag = tag_of_description(document)
+    name, tag = described.name, described.tag
     network = find_network(connection, name)
     if network is not None:
         check_network_owner(network, tag.seat_name)
-        if read_tag(network) != tag:
+        if tag_of_network(network) != tag:
             text = _('the network "{name}" exists already and was made from another description')
             raise Refused(text.format(name=name), hint=f"labctl down {tag.lab}")
         start(network)
         return
-    refuse_taken_identity(document, connection.networkLookupByUUIDString)
-    refuse_taken_bridge(name, document)
-    network = connection.networkDefineXMLFlags(document, libvirt.VIR_NETWORK_DEFINE_VALIDATE)
+    refuse_taken_identity(described, connection.networkLookupByUUIDString)
+    refuse_taken_bridge(described)
+    flags = 0 if validated else libvirt.VIR_NETWORK_DEFINE_VALIDATE
+    network = connection.networkDefineXMLFlags(described.document, flags)
     try:
         start(network)
     except libvirt.libvirtError:
@@ -58,15 +60,14 @@ def start(network: Network) -> None:
             raise
 
 
-def refuse_taken_bridge(name: str, document: str) -> None:
+def refuse_taken_bridge(described: Description) -> None:
     """Raise Refused where the bridge of a network to be made is an interface of the host already."""
-    element = ElementTree.fromstring(document).find("bridge")
-    bridge = "" if element is None else element.get("name", "")
+    bridge = described.bridge
     if bridge in read_links():
         text = _(
             'the network "{name}" needs the bridge "{bridge}", but this interface exists already and is not its own'
         )
-        raise Refused(text.format(name=name, bridge=bridge), hint=f"ip -d link show {bridge}")
+        raise Refused(text.format(name=described.name, bridge=bridge), hint=f"ip -d link show {bridge}")
 
 
 def remove(connection: Connection, name: str, lab: str) -> None:

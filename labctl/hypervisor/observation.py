@@ -9,13 +9,17 @@ from labctl.hypervisor.binding import Connection, Handle
 from labctl.hypervisor.failure import is_missing
 from labctl.hypervisor.states import read_state
 from labctl.plan.observed import SeenDomain, SeenNetwork
-from labctl.render.tag import parse_tag
+from labctl.render.tag import find_tag
 
 
 def read_domains(connection: Connection, start: str = "") -> tuple[SeenDomain, ...]:
-    """Return the domains whose names start so, by name: one call for the states of all, one for the XML of each."""
-    stats = connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE)
-    seen = (_read_domain(domain, values) for domain, values in stats if domain.name().startswith(start))
+    """Return the domains whose names start so, by name.
+
+    One call for the list, one for the states, one for the XML of each. Only the list grows with what others have.
+    """
+    wanted = [domain for domain in connection.listAllDomains() if domain.name().startswith(start)]
+    stats = connection.domainListGetStats(wanted, libvirt.VIR_DOMAIN_STATS_STATE) if wanted else []
+    seen = (_read_domain(domain, values) for domain, values in stats)
     return tuple(sorted((domain for domain in seen if domain is not None), key=lambda domain: domain.name))
 
 
@@ -24,14 +28,14 @@ def _read_domain(domain: Handle, values: dict[str, int]) -> SeenDomain | None:
     if document is None:
         return None
     state, reason = read_state(values.get("state.state", 0), values.get("state.reason", 0))
-    sources = ElementTree.fromstring(document).iterfind("./devices/disk/source[@file]")
+    root = ElementTree.fromstring(document)
     return SeenDomain(
         name=domain.name(),
         uuid=domain.UUIDString(),
         state=state,
         reason=reason,
-        tag=parse_tag(document),
-        disks=tuple(source.attrib["file"] for source in sources),
+        tag=find_tag(root),
+        disks=tuple(source.attrib["file"] for source in root.iterfind("./devices/disk/source[@file]")),
     )
 
 
@@ -40,9 +44,10 @@ def read_networks(connection: Connection, start: str = "") -> tuple[SeenNetwork,
 
     Two calls for the list, one for the XML of each.
     """
-    active = {network.UUID() for network in connection.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE)}
-    listed = ((network, network.UUID() in active) for network in connection.listAllNetworks())
-    seen = (_read_network(network, runs) for network, runs in listed if not runs or network.name().startswith(start))
+    inactive = {network.name() for network in connection.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_INACTIVE)}
+    listed = ((network, network.name()) for network in connection.listAllNetworks())
+    wanted = ((network, name) for network, name in listed if name.startswith(start) or name in inactive)
+    seen = (_read_network(network, name not in inactive) for network, name in wanted)
     return tuple(sorted((network for network in seen if network is not None), key=lambda network: network.name))
 
 
@@ -57,7 +62,7 @@ def _read_network(network: Handle, active: bool) -> SeenNetwork | None:
         uuid=network.UUIDString(),
         bridge="" if bridge is None else bridge.get("name", ""),
         active=active,
-        tag=parse_tag(document),
+        tag=find_tag(root),
         subnet=_subnet(root),
     )
 

@@ -1,19 +1,30 @@
 """A libvirt object's metadata to the permission to change it: only what carries our tag, of the right lab."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 import libvirt
 
 from labctl.errors import Refused
-from labctl.hypervisor.binding import Connection, Handle
+from labctl.hypervisor.binding import Connection, Domain, Handle, Network
 from labctl.hypervisor.failure import is_missing
 from labctl.language import _
 from labctl.plan.observed import Tag
-from labctl.render.tag import parse_tag, tag_attributes
+from labctl.render.tag import NAMESPACE, find_tag, parse_tag, read_tag, tag_attributes
 
 
-def find_domain(connection: Connection, name: str) -> Handle | None:
+class Description(NamedTuple):
+    """XML that is about to be given to libvirt, and what it says: whose it is, its UUID and bridge, "" without one."""
+
+    document: str
+    name: str
+    uuid: str
+    bridge: str
+    tag: Tag
+
+
+def find_domain(connection: Connection, name: str) -> Domain | None:
     """Return the domain of that name, None where there is none."""
     try:
         return connection.lookupByName(name)
@@ -23,7 +34,7 @@ def find_domain(connection: Connection, name: str) -> Handle | None:
         raise
 
 
-def find_network(connection: Connection, name: str) -> Handle | None:
+def find_network(connection: Connection, name: str) -> Network | None:
     """Return the network of that name, None where there is none."""
     try:
         return connection.networkLookupByName(name)
@@ -33,12 +44,11 @@ def find_network(connection: Connection, name: str) -> Handle | None:
         raise
 
 
-def refuse_taken_identity(document: str, lookup: Callable[[str], Handle]) -> None:
+def refuse_taken_identity(described: Description, lookup: Callable[[str], Handle]) -> None:
     """Raise Refused where the identity (UUID) in the description already belongs to something of another name."""
-    root = ElementTree.fromstring(document)
-    name, uuid = root.findtext("name", default=""), root.findtext("uuid", default="")
+    name = described.name
     try:
-        other = lookup(uuid).name() if uuid else name
+        other = lookup(described.uuid).name() if described.uuid else name
     except libvirt.libvirtError as exc:
         if is_missing(exc):
             return
@@ -48,9 +58,20 @@ def refuse_taken_identity(document: str, lookup: Callable[[str], Handle]) -> Non
         raise Refused(text.format(name=name, other=other), hint=f"virsh domrename {other} {name}")
 
 
-def read_tag(handle: Handle) -> Tag | None:
-    """Return our tag on a domain or network, read now."""
-    return parse_tag(handle.XMLDesc())
+def tag_of_domain(domain: Domain) -> Tag | None:
+    """Return our tag on a domain, read now: without the rest of its description, which takes longer than most acts."""
+    try:
+        element = domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, NAMESPACE)
+    except libvirt.libvirtError as exc:
+        if exc.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN_METADATA:
+            return None
+        raise
+    return read_tag(ElementTree.fromstring(element).attrib)
+
+
+def tag_of_network(network: Network) -> Tag | None:
+    """Return our tag on a network, read now; libvirt gives the metadata of networks alone only since 9.7."""
+    return parse_tag(network.XMLDesc())
 
 
 def check_domain_owner(handle: Handle, lab: str) -> Tag:
@@ -58,7 +79,7 @@ def check_domain_owner(handle: Handle, lab: str) -> Tag:
 
     `lab` is the seat of the lab, which is the lab's name unless it was a spare.
     """
-    tag = read_tag(handle)
+    tag = tag_of_domain(handle)
     if tag is None:
         text = _('the virtual machine "{name}" was not made by labctl: it is left untouched')
         raise Refused(text.format(name=handle.name()), hint=f"virsh dominfo {handle.name()}")
@@ -70,7 +91,7 @@ def check_domain_owner(handle: Handle, lab: str) -> Tag:
 
 def check_network_owner(handle: Handle, lab: str) -> Tag:
     """Return the network's tag. Raises Refused where it is not ours or belongs to another lab."""
-    tag = read_tag(handle)
+    tag = tag_of_network(handle)
     if tag is None:
         text = _('the network "{name}" was not made by labctl: it is left untouched')
         raise Refused(text.format(name=handle.name()), hint=f"virsh net-info {handle.name()}")
@@ -80,17 +101,18 @@ def check_network_owner(handle: Handle, lab: str) -> Tag:
     return tag
 
 
-def tag_of_description(document: str) -> tuple[str, Tag]:
-    """Return the name and tag in XML that is about to be given to libvirt.
+def read_description(document: str) -> Description:
+    """Return what XML that is about to be given to libvirt says.
 
     Raises Refused for XML without our tag: what we could not recognise later is never created.
     """
-    name = ElementTree.fromstring(document).findtext("name", default="")
-    tag = parse_tag(document)
+    root = ElementTree.fromstring(document)
+    name, tag, bridge = root.findtext("name", default=""), find_tag(root), root.find("bridge")
     if tag is None:
         text = _('the description of "{name}" does not carry labctl\'s mark: it is not given to libvirt')
         raise Refused(text.format(name=name))
-    return name, tag
+    uuid = root.findtext("uuid", default="")
+    return Description(document, name, uuid, "" if bridge is None else bridge.get("name", ""), tag)
 
 
 def tag_for_update(tag: Tag) -> str:

@@ -8,7 +8,6 @@ from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import libvirt
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from labctl.hypervisor.binding import Connection
 from labctl.hypervisor.failure import Lost, explain, explain_connection, explain_loss, explain_silence, is_lost
@@ -124,6 +123,8 @@ class Pool:
         except Lost:
             if not self._served or time.monotonic() >= until:
                 raise
+        from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
+
         for attempt in Retrying(
             retry=retry_if_exception_type(Lost),
             wait=wait_exponential(multiplier=0.1, max=2),

@@ -98,10 +98,11 @@ class Ascent:
     def create_networks(self) -> None:
         """Define and start the networks, side by side: libvirt mostly waits for the kernel and its packet filter."""
         networks = {network.member: network for network in self.plan.networks}
+        validated = self.wish.golden is not None  # its networks were, by the same template
 
         def create(action: Action) -> None:
             with self.intent(action):
-                self.place.machines.create_network(render_network(networks[action.target]))
+                self.place.machines.create_network(render_network(networks[action.target]), validated=validated)
             self.tell(action.target, "network", Progress.DONE)
 
         with Crew(WORKERS) as workers:

@@ -15,7 +15,9 @@ from labctl.language import _
 from labctl.store import now
 
 NAME_PATIENCE = 0.5  # seconds
-WAIT_STEP = 0.2  # seconds; flock(2) has no time-out of its own
+# Seconds between two tries, at first and at most: flock(2) has no time-out of its own. Labs that plan at the same time
+# hold the host's lock for some hundredths.
+FIRST_STEP, LAST_STEP = 0.01, 0.2
 SUFFIX = ".lock"
 
 ACTOR: ContextVar[str] = ContextVar("ACTOR", default="")
@@ -62,14 +64,15 @@ def hold_lab(home: Path, lab: str, verb: str, patience: float = 0.0) -> Iterator
 
 def acquire(descriptor: int, path: Path, lab: str, patience: float) -> None:
     """Take the lock or raise Busy."""
-    until = time.monotonic() + patience
+    until, step = time.monotonic() + patience, FIRST_STEP
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
             if time.monotonic() >= until:
                 raise busy(path, lab) from exc
-            time.sleep(WAIT_STEP)
+            time.sleep(step)
+            step = min(2 * step, LAST_STEP)
         else:
             return
 

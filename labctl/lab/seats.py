@@ -95,8 +95,9 @@ def read_lab(folder: Path) -> str:
 
 def left_seats(site: Site) -> Iterator[tuple[str, str]]:
     """Yield each seat that no lab sits in, with the lab that has left it, sorted."""
-    taken = site.read_seats().by_seat
-    for folder in sorted((site.home / "labs" / SEATS).glob("*")):
+    folders = sorted((site.home / "labs" / SEATS).glob("*"))
+    taken = site.read_seats().by_seat if folders else {}  # whoever keeps no spares does not look at every lab
+    for folder in folders:
         if folder.is_dir() and folder.name not in taken:
             yield folder.name, read_lab(folder)
 

@@ -99,9 +99,10 @@ class Site:
             links = [entry.name for entry in entries if entry.is_symlink()]
         return Seats({lab: seat for lab in sorted(links) if (seat := self.linked_seat(lab))})
 
-    def labs_before_reboot(self) -> frozenset[str]:
-        """Return the labs that were last brought up before the host was restarted."""
-        return frozenset(lab for lab, known in self.store.labs().items() if known.boot not in {"", self.boot_id})
+    def was_up_before_reboot(self, lab: str) -> bool:
+        """Return whether the host was restarted since a lab was last brought up."""
+        known = self.store.lab(lab)
+        return known is not None and known.boot not in {"", self.boot_id}
 
     def who_answers(self, endpoints: Collection[Endpoint], timeout: float) -> frozenset[Endpoint]:
         """Return the endpoints whose kernel accepts a connection within `timeout` seconds in all."""
@@ -123,8 +124,9 @@ def knock(endpoints: Collection[Endpoint], timeout: float) -> frozenset[Endpoint
         for endpoint in set(endpoints):
             # A zone that is gone, or no descriptor left: nobody answers there.
             with suppress(OSError):
+                # As bytes: for an address as text, Python would import its codec of international names first.
                 family, kind, protocol, _name, target = socket.getaddrinfo(
-                    *endpoint, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+                    endpoint.address.encode(), endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
                 )[0]
                 connection = sockets.enter_context(socket.socket(family, kind, protocol))
                 connection.setblocking(False)

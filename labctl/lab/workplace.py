@@ -92,7 +92,7 @@ class Workplace(Site):
         )
         begun = (target for act, target in self.store.open_intents(lab) if act == ActionKind.CLONE_MACHINE)
         return replace(
-            seen, files=find_files(self.folders(lab)), images=built, rebooted=lab in self.labs_before_reboot(),
+            seen, files=find_files(self.folders(lab)), images=built, rebooted=self.was_up_before_reboot(lab),
             unfinished=frozenset(begun),
         )  # fmt: skip
 

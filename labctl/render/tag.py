@@ -1,6 +1,7 @@
 """Our metadata as XML: the tag of a libvirt object to its element, and back."""
 
-from dataclasses import asdict, fields, replace
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from xml.etree import ElementTree
 
 from labctl.plan.observed import Tag
@@ -24,7 +25,7 @@ def tag_attributes(tag: Tag) -> dict[str, str]:
 
     A label that was written without a word is read as if it were empty, and a word of a later version is passed over.
     """
-    return {key: value for key, value in asdict(tag).items() if value or key not in LATER}
+    return {key: value for key, value in vars(tag).items() if value or key not in LATER}
 
 
 def parse_tag(document: str) -> Tag | None:
@@ -32,11 +33,19 @@ def parse_tag(document: str) -> Tag | None:
 
     The XML comes from libvirt, which has parsed it already.
     """
-    found = ElementTree.fromstring(document).find(f".//{{{NAMESPACE}}}object")
-    if found is None:
-        return None
+    return find_tag(ElementTree.fromstring(document))
+
+
+def find_tag(root: ElementTree.Element) -> Tag | None:
+    """Return the tag in a domain's or network's description, None where there is none of ours or it is incomplete."""
+    found = root.find(f"metadata/{{{NAMESPACE}}}object")
+    return None if found is None else read_tag(found.attrib)
+
+
+def read_tag(attributes: Mapping[str, str]) -> Tag | None:
+    """Return the tag that an element's attributes say, None where one is missing."""
     try:
-        return Tag(**{key: value for key, value in found.attrib.items() if key in KNOWN})
+        return Tag(**{key: value for key, value in attributes.items() if key in KNOWN})
     except TypeError:
         return None
 

@@ -85,6 +85,14 @@ def test_a_foreign_domain_is_refused_and_untouched(
     assert virsh.lookupByName("test").XMLDesc() == before
 
 
+def test_a_domain_whose_mark_is_not_whole_is_refused(hypervisor: Hypervisor, virsh: libvirt.virConnect) -> None:
+    virsh.defineXML(WEB.replace(' spec="s1"', ""))
+    for act in (hypervisor.start_domain, hypervisor.destroy_domain, hypervisor.remove_domain):
+        with pytest.raises(Refused, match="dmz-ada-web"):
+            act("dmz-ada-web", LAB)
+    assert not virsh.lookupByName("dmz-ada-web").isActive()
+
+
 def test_a_domain_of_another_lab_is_refused(hypervisor: Hypervisor) -> None:  # SEC-01
     hypervisor.define_domain(WEB)
     hypervisor.start_domain("dmz-ada-web", LAB)

@@ -3,7 +3,7 @@ from ipaddress import IPv4Network
 import libvirt
 import pytest
 
-from labctl.errors import Refused
+from labctl.errors import LabctlError, Refused
 from labctl.hypervisor.door import Hypervisor
 from labctl.plan.observed import SeenNetwork, Tag
 from tests.hypervisor.descriptions import make_tag, network_xml
@@ -53,6 +53,14 @@ def test_a_network_made_from_something_else_is_refused(hypervisor: Hypervisor, t
     network = find(hypervisor, "dmz-ada-lan")
     assert network is not None
     assert network.tag == make_tag("lan")
+
+
+def test_a_network_whose_like_was_checked_is_not_compared_with_the_schema(hypervisor: Hypervisor) -> None:
+    strange = network_xml("dmz-ada-lan", make_tag("lan"), inside="<nonsense/>")
+    with pytest.raises(LabctlError, match="schema"):
+        hypervisor.create_network(strange)
+    hypervisor.create_network(strange, validated=True)
+    assert find(hypervisor, "dmz-ada-lan") is not None
 
 
 def test_a_taken_identity_is_refused(hypervisor: Hypervisor) -> None:  # F-24

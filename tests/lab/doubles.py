@@ -130,7 +130,7 @@ class Machines:
     def qemu_owner(self) -> tuple[int, int]:
         return -1, -1  # chown(2): leave the owner as it is
 
-    def create_network(self, xml: str) -> None:
+    def create_network(self, xml: str, *, validated: bool = False) -> None:  # noqa: ARG002
         self.fault.count()
         root = ElementTree.fromstring(xml)
         name, bridge = root.findtext("name", ""), root.find("bridge")

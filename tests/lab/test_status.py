@@ -63,7 +63,7 @@ def test_a_restart_of_the_host_is_why_machines_are_stopped(place: Workplace, wor
     _plan, result = up(after)
     assert not result.failures
     assert look(after).state == "ready"
-    assert not after.labs_before_reboot()
+    assert not after.was_up_before_reboot(LAB)
 
 
 @pytest.mark.parametrize(
