@@ -110,7 +110,7 @@ class Restoration:
         if self._existed is None:
             self._existed = domain is not None
         with rejection(connection, thaw):
-            domains.define(connection, described, validated=False)
+            domains.define(connection, described, validated=True)  # the golden machine was, by the same template
         delivery = thaw.delivery
         if delivery is Delivery.FIFO and state.compression is Compression.SPARSE:
             delivery = Delivery.COPY
