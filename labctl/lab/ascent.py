@@ -17,6 +17,7 @@ from labctl.lab.appliance import has_agent, wait_appliance
 from labctl.lab.board import clear_board
 from labctl.lab.checking import SshProber, run_checks
 from labctl.lab.console_log import read_console_tail
+from labctl.lab.disks import create_disks
 from labctl.lab.estimate import IMAGE, boot_work, clone_work, configure_work, gate_work
 from labctl.lab.identity import write_identity
 from labctl.lab.thaw import Mould, personalise_windows
@@ -124,7 +125,7 @@ class Ascent:
         self.each(self.plan.actions_of(ActionKind.CREATE_MACHINE), "create", self.create_machine)
 
     def create_machine(self, action: Action) -> None:
-        """Make one machine: identity, overlay, definition, in this order, so that a defined machine is whole."""
+        """Make one machine: identity, disks, definition, in this order, so that a defined machine is whole."""
         node = self.plan.node(action.target)
         folders = self.plan.folders
         image = self.place.images.find(self.place.spec(node.image))
@@ -138,8 +139,7 @@ class Ascent:
             self.place.images.check(image)
             write_identity(self.place, folders, node, self.secrets[node.member])
             clear_board(folders, node)
-            self.place.images.create_overlay(image, folders.disk(node.member), node.disk)
-            self.place.give_to_qemu(folders.disk(node.member))
+            create_disks(self.place, image, folders, node)
             networks = {network.member: network for network in self.plan.networks}
             xml = render_domain(node, networks, folders, self.pace(image.path).accelerator)
             self.place.machines.define_domain(xml)
