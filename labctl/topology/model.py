@@ -75,8 +75,9 @@ class Node(Model):
     disks: Mapping[DiskName, DiskSize] = Field(
         default_factory=dict, max_length=MOST_DISKS, exclude_if=lambda disks: not disks,
         description=N_(
-            "empty disks beside it, by name, each with its size in GiB; Linux shows one as "
-            "`/dev/disk/by-id/virtio-NAME`. Those of its image are there without a word; the same name changes a size"
+            "empty disks beside it: sizes in GiB by name, which is their serial number too "
+            "(`/dev/disk/by-id/virtio-NAME` on Linux). Those of the image are there as well; the same name gives one "
+            "another size"
         ),
     )  # fmt: skip
     interfaces: Mapping[InterfaceName, Interface] = Field(

@@ -12,7 +12,7 @@ import pytest
 from labctl.errors import ExitCode, LabctlError, Refused
 from labctl.exam.evidence.collect import Collector, summary, told_missing
 from labctl.exam.evidence.manifest import Manifest, find_names
-from labctl.exam.evidence.material import Machine, Material, estimate
+from labctl.exam.evidence.material import KeptDisk, Machine, Material, estimate
 from labctl.exam.evidence.store import Partial
 from labctl.exam.evidence.tree import dump_tree, read_tree
 from labctl.exam.evidence.verify import verify
@@ -67,8 +67,9 @@ def material(tmp_path: Path, session: Session) -> Material:
     results.write_text('{"checks": []}')
     flows = tmp_path / "flows.json"
     flows.write_text('{"flows": []}')
-    web = Machine("web", "small-c001.web", "small-c001", frozen / "web.qcow2", (base,), tmp_path / "web.log")
-    dead = Machine("dead", "small-c001.dead", "small-c001", frozen / "dead.qcow2", (), tmp_path / "dead.log")
+    disks, none = (KeptDisk(frozen / "web.qcow2", (base,)),), (KeptDisk(frozen / "dead.qcow2"),)
+    web = Machine("web", "small-c001.web", "small-c001", disks, tmp_path / "web.log")
+    dead = Machine("dead", "small-c001.dead", "small-c001", none, tmp_path / "dead.log")
     return Material(
         number="001", folder="c001", lab="small-c001", golden="small-0123456789ab", machines=(web, dead),
         copy="freeze-1", history=({"what": "reset"},), log=b"{}\n", values={"page": "plan", "port": 7080},
@@ -118,7 +119,7 @@ def test_every_part_is_there_and_what_is_not_is_said(
 def test_evidence_takes_little_more_than_what_changed(
     collector: Collector, material: Material, session: Session
 ) -> None:
-    disk = material.machines[0].disk
+    disk = material.machines[0].root.file
     collector.collect(material, signed(session))
     folder = session.folder / "evidence/c001"
     assert (folder / "disks/web.qcow2").stat().st_ino == disk.stat().st_ino  # no second copy on the same disk
@@ -167,10 +168,10 @@ def test_of_a_machine_that_is_no_debian_disk_and_board_are_kept_and_the_rest_is_
 
 def test_a_hostile_disk_is_kept_and_told(collector: Collector, material: Material, session: Session) -> None:
     web = material.machines[0]
-    data = bytearray(web.disk.read_bytes())
+    data = bytearray(web.root.file.read_bytes())
     for at in range(len(data) // 2, len(data)):
         data[at] = 0xFF
-    web.disk.write_bytes(data)
+    web.root.file.write_bytes(data)
     whole = collector.collect(material, signed(session))
     assert whole is not None
     assert "web" in " ".join(told_missing(whole))
@@ -180,7 +181,7 @@ def test_a_hostile_disk_is_kept_and_told(collector: Collector, material: Materia
 def test_names_from_a_disk_lead_nowhere(
     collector: Collector, material: Material, session: Session, tmp_path: Path
 ) -> None:
-    base = material.machines[0].base[0]
+    base = material.machines[0].root.base[0]
     tree = make_tree(tmp_path / "evil", {"etc/x": b"", "home/..%2f\x1b[2J/.bash_history": b"evil\n"})
     disk = make_disk(tree, tmp_path / "evil.qcow2")
     evil = replace(material.machines[0], disk=disk, base=())
@@ -212,9 +213,10 @@ def test_a_full_disk_in_the_middle_keeps_what_is_there(material: Material, tmp_p
     with mount_small_disk(tmp_path / "small", "24m") as small:
         session = make_session(small.folder, HandClock(), 1)
         big = tmp_path / "big.qcow2"
-        big.write_bytes(material.machines[0].disk.read_bytes() + os.urandom(6 * MIB))
+        big.write_bytes(material.machines[0].root.file.read_bytes() + os.urandom(6 * MIB))
         first = replace(material.machines[0], node="first")
-        wanted = replace(material, machines=(first, replace(first, node="second", disk=big)), results={})
+        second = replace(first, node="second", disks=(KeptDisk(big, first.root.base),))
+        wanted = replace(material, machines=(first, second), results={})
         collector = Collector(session.folder, Screen(), Silent())
         (session.folder / "evidence/c000").mkdir()
         (session.folder / "evidence/c000/earlier").write_bytes(b"earlier")
