@@ -170,7 +170,7 @@ class Ascent:
         """Make one clone; say so where its memory cannot be used here and it will boot instead."""
         node = self.plan.node(action.target)
         if not mould.cast(node, self.secrets[node.member]):
-            self.tell(node.member, "clone", Progress.RUNNING, _("its memory does not fit this host: cold boot"))
+            self.tell(node.member, "clone", Progress.RUNNING, _("its saved memory cannot be used: cold boot"))
 
     def resume_machine(self, _mould: Mould, factor: float, action: Action) -> None:
         """Let a clone run on, or boot, and wait for its agent."""

@@ -18,7 +18,7 @@ from labctl.lab.identity import write_identity
 from labctl.lab.workplace import Workplace
 from labctl.language import _
 from labctl.plan.model import Folders, PlannedNetwork, PlannedNode
-from labctl.render.clone import clone_domain
+from labctl.render.clone import OtherDisks, clone_domain
 from labctl.render.identity import Keys, render_personalisation
 from labctl.render.tag import unconfigured
 from labctl.render.windows.personalisation import POWERSHELL, render_windows_personalisation
@@ -45,10 +45,13 @@ class Mould:
     def cast(self, node: PlannedNode, own: Keys) -> bool:
         """Make a clone that waits, paused; return False where it had to be defined for a cold boot instead.
 
-        The new overlays are ready before what had the names before goes.
+        The new overlays are ready before what had the names before goes. A disk that came into the topology after the
+        golden lab is empty.
         """
+        system, *others = self.golden.disks(node)
+        below = (system, *(disk if disk.exists() else None for disk in others))
         sizes = (node.disk, *node.disks.values())
-        for frozen, fresh, size in zip(self.golden.disks(node), fresh_disks(self.folders, node), sizes, strict=True):
+        for frozen, fresh, size in zip(below, fresh_disks(self.folders, node), sizes, strict=True):
             self.place.images.create_disk(frozen, fresh, size)
             self.place.give_to_qemu(fresh)
         self.write_identity(node, own)
@@ -65,11 +68,12 @@ class Mould:
     def wake(self, node: PlannedNode) -> bool:
         """Load the saved memory into a machine of this name that waits, paused, on the disks that lie ready.
 
-        Returns False where the memory does not fit this host: the machine is then defined for a cold boot.
+        Returns False where the memory does not fit this host, or knows other disks: the machine is then defined for a
+        cold boot.
         """
         try:
             self.load_memory(node)
-        except StateNotUsable:
+        except (StateNotUsable, OtherDisks):
             # A new machine has no mark; one that students have worked on keeps its own, or it would be cloned anew.
             made = bool(node.tag.configured)
             xml = render_domain(node, dict(self.networks), self.folders, self.accelerator, made=made)

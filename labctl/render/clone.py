@@ -24,6 +24,10 @@ ALIAS = "ua-"  # starts the aliases that a description may choose; domain.xml.j2
 ElementTree.register_namespace(PREFIX, NAMESPACE)
 
 
+class OtherDisks(LabctlError):
+    """A machine was saved with other disks than it is to have: it can be made on its disk, not from its memory."""
+
+
 def clone_domain(saved_xml: str, node: PlannedNode, networks: Mapping[str, PlannedNetwork], folders: Folders) -> str:
     """Return the domain XML of a clone. `networks` is by member name, `folders` are the clone's lab's.
 
@@ -126,11 +130,15 @@ def give_files(root: Element, node: PlannedNode, folders: Folders) -> None:
 
 
 def give_disks(root: Element, node: PlannedNode, folders: Folders) -> None:
-    """Give the machine its own disks, each in the place of the one with its serial number; the system's has none."""
+    """Give the machine its own disks, each in the place of the one with its serial number; the system's has none.
+
+    Raises OtherDisks where they are not the planned ones.
+    """
     saved = {disk: disk_file(node.member, disk.findtext("serial", "")) for disk in root.iterfind(DISKS)}
     if sorted(saved.values()) != sorted(node.disk_files):
         text = _("its disks are {saved}; planned are {planned}")
-        raise unlike(node, text.format(saved=", ".join(saved.values()), planned=", ".join(node.disk_files)))
+        said = text.format(saved=", ".join(saved.values()), planned=", ".join(node.disk_files))
+        raise unlike(node, said, OtherDisks)
     own = {file.name: file for file in folders.disks(node)}
     for disk, name in saved.items():
         only(disk, node, "source[@file]").set("file", str(own[name]))
@@ -180,7 +188,7 @@ def attribute(element: Element, child: str, name: str) -> str:
     return "" if found is None else found.get(name, "")
 
 
-def unlike(node: PlannedNode, reason: str) -> LabctlError:
+def unlike(node: PlannedNode, reason: str, kind: type[LabctlError] = LabctlError) -> LabctlError:
     """Return the error for a saved machine that cannot become this node."""
     text = _('the golden machine cannot become "{name}": {reason}')
-    return LabctlError(text.format(name=node.name, reason=reason), hint="labctl golden list")
+    return kind(text.format(name=node.name, reason=reason), hint="labctl golden list")
