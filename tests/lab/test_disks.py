@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from labctl.cli.golden import sizes
 from labctl.classroom.capacity import DISK_BYTES, read_needs
+from labctl.cli.golden import sizes
 from labctl.errors import LabctlError, Refused
 from labctl.exam.evidence.material import KeptDisk
 from labctl.golden import find_users, list_golden

@@ -85,7 +85,9 @@ def test_disks_of_a_node_and_of_its_image_are_counted_together(tmp_path: Path) -
             continue
         with pytest.raises(ProblemsFound) as found:
             load_topology(file, catalogue)
-        said = 'nodes.fw.disks: expected at most 8 disks, with those of the image "debian-13" (data0, data1, data2, data3)'
+        said = (
+            'nodes.fw.disks: expected at most 8 disks, with those of the image "debian-13" (data0, data1, data2, data3)'
+        )
         assert f"11:12: {said}, found 9" in found.value.message
 
 

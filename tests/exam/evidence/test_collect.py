@@ -17,6 +17,7 @@ from labctl.exam.evidence.store import Partial
 from labctl.exam.evidence.tree import dump_tree, read_tree
 from labctl.exam.evidence.verify import verify
 from labctl.exam.session import Session
+from labctl.images.overlay import create_overlay
 from labctl.lab.frozen import taken
 from labctl.monitor import Silent
 from labctl.topology.hardware import System
@@ -114,6 +115,33 @@ def test_every_part_is_there_and_what_is_not_is_said(
     said = summary(folder, whole)
     assert said["folder"] == "c001"
     assert said["files"] == 18
+
+
+def test_each_disk_of_a_machine_is_kept_with_the_hashes_of_what_it_stands_on(
+    collector: Collector, material: Material, session: Session, tmp_path: Path
+) -> None:
+    frozen, empty = material.machines[0].root.file.parent, tmp_path / "golden+data.qcow2"
+    create_overlay(None, empty, 1)
+    create_overlay(empty, frozen / "web+data.qcow2", 1)
+    create_overlay(None, frozen / "web+new.qcow2", 1)
+    others = (KeptDisk(frozen / "web+data.qcow2", (empty,)), KeptDisk(frozen / "web+new.qcow2"))
+    lost = KeptDisk(frozen / "web+lost.qcow2")
+    web = replace(material.machines[0], disks=(*material.machines[0].disks, *others, lost))
+    asked = replace(material, machines=(web,))
+    assert estimate(asked, linked=False).all > estimate(material, linked=False).all - taken(frozen / "web.qcow2")
+    whole = collector.collect(asked, signed(session))
+    folder = session.folder / "evidence/c001"
+    assert whole is not None
+    assert {name for name in find_names(folder) if name.startswith("disks/")} == {
+        "disks/web.qcow2", "disks/web+data.qcow2", "disks/web+new.qcow2", "disks/golden.json",
+    }  # fmt: skip
+    assert "web+lost" in " ".join(told_missing(whole))
+    golden = json.loads((folder / "disks/golden.json").read_text())["disks"]
+    assert {name: len(layers) for name, layers in golden.items()} == {
+        "web": 1, "web+data": 1, "web+new": 0, "web+lost": 0,
+    }  # fmt: skip
+    assert golden["web+data"][0]["name"] == "golden+data.qcow2"
+    assert verify(folder).ok
 
 
 def test_evidence_takes_little_more_than_what_changed(
