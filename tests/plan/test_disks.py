@@ -57,7 +57,7 @@ def test_other_disks_make_the_machine_anew_and_say_so() -> None:
         action = Action(ActionKind.CREATE_MACHINE, "web", Reason.CHANGED)
         assert action in changed.actions
         assert action.loses
-        with pytest.raises(Refused, match="the topology has changed.*: web"):
+        with pytest.raises(Refused, match=r"the topology has changed.*: web"):
             refuse_losses(changed)
 
 
@@ -65,7 +65,7 @@ def test_a_machine_that_has_lost_one_of_its_disks_is_not_made_anew_without_a_wor
     planned = plan(topology=with_disks(**DISKS))
     broken = plan(without(converged(planned), planned, "web+spare.qcow2"), topology=with_disks(**DISKS))
     assert broken.actions[0] == Action(ActionKind.CREATE_MACHINE, "web", Reason.DISK_LOST)
-    with pytest.raises(Refused, match="some disks of these machines are gone.*: web") as told:
+    with pytest.raises(Refused, match=r"some disks of these machines are gone.*: web") as told:
         refuse_losses(broken)
     assert "--replace" in told.value.hint
     refuse_losses(broken, reset=("web",))  # that it is made anew was asked for

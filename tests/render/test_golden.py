@@ -80,10 +80,9 @@ def test_disks_are_all_on_the_bus_of_the_image_and_a_disc_comes_behind_them(bus:
     etree.RelaxNG(etree.parse(SCHEMAS / "domain.rng")).assertValid(root)
     found = [(disk.get("device"), disk.find("target").attrib, disk.findtext("serial")) for disk in root.iter("disk")]
     prefix = "vd" if bus is DiskBus.VIRTIO else "sd"
-    assert found == [
-        *(("disk", {"dev": f"{prefix}{one}", "bus": str(bus)}, name) for one, name in zip("abc", (None, *disks))),
-        ("cdrom", {"dev": system, "bus": "sata"}, None),
-    ]  # fmt: skip
+    named = zip("abc", (None, *disks), strict=True)
+    expected = [("disk", {"dev": f"{prefix}{letter}", "bus": str(bus)}, name) for letter, name in named]
+    assert found == [*expected, ("cdrom", {"dev": system, "bus": "sata"}, None)]
 
 
 def golden_xml(kind: str) -> list[Path]:
