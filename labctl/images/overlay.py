@@ -25,7 +25,7 @@ def create_overlay(base: Path | None, path: Path, size_gib: int) -> None:
     of the host is full.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    below = ["-F", "qcow2", "-b", base] if base else []
+    below: list[str | Path] = ["-F", "qcow2", "-b", base] if base else []
     try:
         check_room(path.parent)
         run(["qemu-img", "create", "-q", "-f", "qcow2", *below, temporary, f"{size_gib}G"])
