@@ -177,8 +177,9 @@ def freeze(place: Workplace, plan: Plan, golden: Frozen, monitor: Monitor) -> No
     shutil.copyfile(plan.folders.topology, golden.source)
     files = {golden.source.name: freeze_file(golden.source, golden.source)}
     for node in nodes:
-        disk, state = golden.disk(node.member), golden.state(node.member)
-        files[f"disks/{disk.name}"] = freeze_file(plan.folders.disk(node.member), disk)
+        state = golden.state(node.member)
+        for disk, frozen in zip(plan.folders.disks(node), golden.disks(node), strict=True):
+            files[f"disks/{frozen.name}"] = freeze_file(disk, frozen)
         files[f"states/{state.name}"] = freeze_file(state, state)
         for path in keep_board(plan.folders, node, golden, place.freezer.tpm_storage()):
             files[str(path.relative_to(golden.folder))] = seal(path)

@@ -44,7 +44,7 @@ def converged(planned: Plan) -> Observed:
         domains=domains,
         networks=networks,
         links=frozenset(network.bridge for network in planned.networks),
-        files=frozenset(str(planned.folders.disk(node.member)) for node in planned.nodes),
+        files=frozenset(str(disk) for node in planned.nodes for disk in planned.folders.disks(node)),
         images=frozenset(node.image.key for node in planned.nodes),
     )
 

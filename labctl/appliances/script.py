@@ -9,11 +9,11 @@ from pydantic import Field
 
 from labctl.errors import InvalidFile
 from labctl.language import N_, _
-from labctl.topology.hardware import CardModel, ConsoleKind, DiskBus, Firmware, Hardware
+from labctl.topology.hardware import MOST_DISKS, CardModel, ConsoleKind, DiskBus, Firmware, Hardware
 from labctl.topology.load import is_file, read_shapes
 from labctl.topology.problems import Finding, ProblemsFound, listing, nearest, quoted
 from labctl.topology.tree import Tree, read_tree
-from labctl.topology.values import Line, Model, Name, Text
+from labctl.topology.values import DiskName, DiskSize, Line, Model, Name, Text
 
 RECIPES = Path(__file__).parent / "recipes"
 VALUE = re.compile(r"\$\{([a-z_]*)\}")
@@ -43,7 +43,11 @@ class Recipe(Model):
     firmware: Firmware = Field(default=Firmware.BIOS, description=N_("bios or uefi"))
     secure_boot: bool = Field(default=False, description=N_("whether the firmware starts signed systems only"))
     tpm: bool = Field(default=False, description=N_("whether it has a TPM 2.0"))
-    disk_bus: DiskBus = Field(default=DiskBus.VIRTIO, description=N_("how the disk is attached"))
+    disk_bus: DiskBus = Field(default=DiskBus.VIRTIO, description=N_("how the disks are attached"))
+    disks: Mapping[DiskName, DiskSize] = Field(
+        default_factory=dict, max_length=MOST_DISKS,
+        description=N_("empty disks that each machine has beside its system's, by name, with their sizes in GiB"),
+    )  # fmt: skip
     nic: CardModel = Field(default=CardModel.VIRTIO, description=N_("model of the network cards"))
     console: ConsoleKind = Field(default=ConsoleKind.SERIAL, description=N_("serial or screen"))
     script: tuple[Step, ...] = Field(
@@ -53,7 +57,7 @@ class Recipe(Model):
     @property
     def hardware(self) -> Hardware:
         """Return the machine that the image wants."""
-        return Hardware(self.firmware, self.secure_boot, self.tpm, self.disk_bus, self.nic, self.console)
+        return Hardware(self.firmware, self.secure_boot, self.tpm, self.disk_bus, self.nic, self.console, self.disks)
 
 
 COMMON_MACHINE = Recipe(title=Text(en="imported", fr="importée"))
@@ -82,7 +86,7 @@ def find_recipe_file(word: str, values: Mapping[str, str] | None = None) -> Reci
     return load_recipe(path, values)
 
 
-def adapt(recipe: Recipe, own: Mapping[str, str | int]) -> Recipe:
+def adapt(recipe: Recipe, own: Mapping[str, object]) -> Recipe:
     """Return a recipe with some of its keys replaced by what a person typed."""
     return Recipe.model_validate({**recipe.model_dump(), **own})
 

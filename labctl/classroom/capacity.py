@@ -28,7 +28,7 @@ from labctl.topology.model import Topology
 RESERVE = 1 << 30  # bytes of memory that stay the host's
 DISK_RESERVE = DISK_PROBLEM  # bytes of disk that stay free: saved states on their way, logs, the database
 QEMU_BYTES = 100 << 20  # a restored machine's process beyond its guest's memory, measured on QEMU 7.2 under TCG
-DISK_BYTES = 256 << 20  # what a machine's overlay grows by in a session, where no disks of labs here say more
+DISK_BYTES = 256 << 20  # what an overlay grows by in a session, where no disks of labs here say more
 # Idle clones hardly need a processor: 120 left two of them half idle. Of eight that people work on, one is busy.
 CPUS_PER_CORE = 8
 NO_LIMIT = 2**62
@@ -276,7 +276,7 @@ def read_needs(place: Workplace, topology: Topology, golden: Frozen) -> LabNeeds
     return LabNeeds(
         memory=lab_memory(golden),
         full_memory=sum(node.memory << 20 for node in layout.nodes) + machines * QEMU_BYTES,
-        disk=machines * disk_growth(place),
+        disk=sum(len(node.disk_files) for node in layout.nodes) * disk_growth(place),
         cpus=sum(node.cpus for node in layout.nodes),
         machines=machines,
         subnets=sum(network.kind is NetworkKind.INTERNET for network in layout.networks),
@@ -285,7 +285,7 @@ def read_needs(place: Workplace, topology: Topology, golden: Frozen) -> LabNeeds
 
 
 def disk_growth(place: Workplace) -> int:
-    """Return the bytes that a machine's overlay is to grow by: the mean of those here, or a guess that is larger."""
+    """Return the bytes that one overlay is to grow by: the mean of those here, or a guess that is larger."""
     sizes = []
     for disk in place.home.glob("labs/*/disks/*.qcow2"):
         with suppress(OSError):  # its lab is being removed

@@ -15,6 +15,7 @@ from labctl.lab.frozen import Frozen, taken
 from labctl.lab.site import home_folder
 from labctl.lab.workplace import Workplace
 from labctl.language import _
+from labctl.plan.names import node_of_disk
 from labctl.shipped import shipped_folder
 
 
@@ -140,9 +141,10 @@ def describe(one: Frozen, verdict: Verdict, users: Sequence[str]) -> dict[str, o
 
 
 def sizes(one: Frozen, node: str) -> tuple[int, int]:
-    """Return the bytes that a node's disk and memory take, 0 for one that is gone."""
-    disk, state = (taken(path) if path.exists() else 0 for path in (one.disk(node), one.state(node)))
-    return disk, state
+    """Return the bytes that a node's disks and memory take, 0 for one that is gone."""
+    disks = sum(taken(path) for path in one.all_disks if node_of_disk(path) == node)
+    state = one.state(node)
+    return disks, taken(state) if state.exists() else 0
 
 
 def state_words(verdict: Verdict) -> str:

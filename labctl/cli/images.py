@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,8 +24,10 @@ from labctl.lab.evaluation import days_left
 from labctl.lab.taking import Bench, build_firewall, take_image
 from labctl.lab.workplace import Workplace
 from labctl.language import _, ngettext
-from labctl.topology.hardware import CardModel, DiskBus, Firmware, System
+from labctl.topology.hardware import LARGEST_DISK, MOST_DISKS, CardModel, DiskBus, Firmware, System
+from labctl.topology.values import DISK_PATTERN, PATTERNS
 
+DISK_WORD = re.compile("([^=]*)=([1-9][0-9]{0,3})", re.ASCII)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 DISC = click.Path(path_type=Path)  # what is wrong with it is told with what was found in it
 
@@ -116,8 +119,12 @@ def build(
 @click.option(
     "--disk-bus",
     type=click.Choice([one.value for one in DiskBus]),
-    help=_("How the disk is attached; virtio by default."),
+    help=_("How the disks are attached; virtio by default."),
 )
+@click.option(
+    "--disk", "disks", metavar=_("NAME=GIB"), multiple=True, callback=lambda _run, _option, words: read_disks(words),
+    help=_("An empty disk that each machine of it has too, or another size for one of the recipe; can be repeated."),
+)  # fmt: skip
 @click.option(
     "--nic",
     type=click.Choice([one.value for one in CardModel]),
@@ -126,15 +133,30 @@ def build(
 @click.option("--memory", type=click.IntRange(64, 262144), help=_("Memory that a machine of it needs, in MiB."))
 @click.option("--json", "as_json", is_flag=True, help=_("Print JSON."))
 def import_(  # the verb is a word of Python
-    file: Path, name: str, recipe: str, firmware: str, disk_bus: str, nic: str, memory: int | None, as_json: bool
+    file: Path, name: str, recipe: str, disks: dict[str, int], as_json: bool, **machine: str | int | None
 ) -> int:
-    own = {"firmware": firmware, "disk_bus": disk_bus, "nic": nic, "memory": memory}
-    wanted = adapt(find_recipe_file(recipe), {key: value for key, value in own.items() if value})
+    told = find_recipe_file(recipe)
+    disks = {**told.disks, **disks}
+    if len(disks) > MOST_DISKS:
+        text = _("at most {most} disks, with those of the recipe").format(most=MOST_DISKS)
+        raise click.BadParameter(text, param_hint="--disk")
+    wanted = adapt(told, {"disks": disks, **{key: value for key, value in machine.items() if value}})
     with open_bench() as bench, choose_display(_("image {name}").format(name=name), as_json=as_json) as display:
         wish = ImportWish(file, name, wanted.hardware, wanted.memory)
         taken = take_image(bench, wish, wanted, display)
     click.echo(json.dumps(image_dict(taken)) if as_json else str(taken.path))
     return ExitCode.DONE
+
+
+def read_disks(words: Sequence[str]) -> dict[str, int]:
+    """Return sizes in GiB by name, from words such as data=20."""
+    found = [DISK_WORD.fullmatch(word) for word in words]
+    for word, match in zip(words, found, strict=True):
+        if match is None or not re.fullmatch(DISK_PATTERN, match[1]) or int(match[2]) > LARGEST_DISK:
+            text = _("{word}: NAME=GIB is needed, such as data=20: {name}, and 1 to {largest} GiB")
+            name = _(PATTERNS[DISK_PATTERN])
+            raise click.BadParameter(text.format(word=printable(word), name=name, largest=LARGEST_DISK))
+    return {match[1]: int(match[2]) for match in found if match}
 
 
 @image.command(name="list", help=_("List the images that are built."))

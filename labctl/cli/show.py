@@ -40,6 +40,7 @@ def reason_name(reason: Reason) -> str:
         Reason.CHANGED: _("the topology has changed"),
         Reason.INACTIVE: _("it is not active"),
         Reason.DISK_MISSING: _("its disk is gone"),
+        Reason.DISK_LOST: _("one of its disks is gone"),
         Reason.UNDEFINED: _("libvirt does not know it any more; its disk is kept"),
         Reason.NEW: _("it is new"),
         Reason.NOT_CONFIGURED: _("it was never configured to the end"),
@@ -59,11 +60,8 @@ def print_plan(plan: Plan, seconds: float | None) -> None:
     for heading in (_("Action"), _("On"), _("Because")):
         table.add_column(heading)
     for action in plan.actions:
-        loses = action.kind is ActionKind.REMOVE_DOMAIN or (
-            action.kind in {ActionKind.CREATE_MACHINE, ActionKind.CLONE_MACHINE} and action.reason is Reason.CHANGED
-        )
-        why = reason_name(action.reason) + (" — " + _("its disk will be lost") if loses else "")
-        table.add_row(action_name(action.kind), action.target, why, style="red" if loses else None)
+        why = reason_name(action.reason) + (" — " + _("its disk will be lost") if action.loses else "")
+        table.add_row(action_name(action.kind), action.target, why, style="red" if action.loses else None)
     console().print(table)
     memory = sum(node.memory for node in plan.nodes)
     text = ngettext(

@@ -13,6 +13,7 @@ from labctl.lab.pace import Accelerators
 from labctl.lab.site import DEFAULT_URI, home_folder
 from labctl.lab.workplace import Workplace
 from labctl.language import _
+from labctl.plan.names import node_of_disk
 
 
 def open_hypervisor() -> Hypervisor:
@@ -58,7 +59,7 @@ def complete_nodes(ctx: click.Context, param: click.Parameter, incomplete: str) 
     """Complete the machines of the lab named before, from the disks in its folder."""
     home = home_folder(os.environ)
     disks = home.glob(f"labs/{ctx.params.get('lab', '*')}/disks/*.qcow2")
-    return sorted({path.stem for path in disks if path.stem.startswith(incomplete)})
+    return sorted({node for node in map(node_of_disk, disks) if node.startswith(incomplete)})
 
 
 def complete_topologies(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[object]:  # noqa: ARG001  click's signature

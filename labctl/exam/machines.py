@@ -27,7 +27,7 @@ from labctl.lab.board import keep_board
 from labctl.lab.checkpoint import ATTEMPTS, Checkpoint, is_of_one_moment, own_domains
 from labctl.lab.doors import Links
 from labctl.lab.down import take_down
-from labctl.lab.frozen import flush, read_facts, seal, taken
+from labctl.lab.frozen import Frozen, flush, read_facts, seal, taken
 from labctl.lab.keeping import ROOM_KEPT, free_bytes, used_memory
 from labctl.lab.lock import hold_lab, is_held
 from labctl.lab.standstill import SAVES, everywhere, quiesce, set_clock
@@ -241,8 +241,8 @@ class HostLabs:
             layout = self.layout(lab)
             if not final.exists():
                 self.make_copy(lab, layout, final)
-        nodes = sorted(path.stem for path in (final / "disks").iterdir())
-        off = tuple(node for node in nodes if not (final / "states" / f"{node}.save").exists())
+        kept = Frozen(name, layout.topology, final)
+        off = tuple(node for node in kept.nodes if not kept.state(node).exists())
         size = sum(taken(path) for path in final.rglob("*") if path.is_file())
         return Copied(str(final.relative_to(self.folder)), size, off)
 
@@ -271,7 +271,7 @@ class HostLabs:
         """Raise Refused where the copy would fill the disk: earlier evidence lies there too."""
         used = used_memory([node.name for node in nodes])
         memory = sum(min(node.memory << 20, used.get(node.name, 0)) for node in nodes)
-        need = memory + sum(taken(layout.folders.disk(node.member)) for node in nodes)
+        need = memory + sum(taken(disk) for node in nodes for disk in layout.folders.disks(node))
         free = self.room(self.folder)
         if need + ROOM_KEPT > free:
             text = _('the copy of "{lab}" takes about {need} MiB; "{path}" has {free} MiB left: machines stay as is')
@@ -279,15 +279,16 @@ class HostLabs:
             raise Refused(text.format(lab=lab, need=need >> 20, free=free >> 20, path=self.folder), hint=hint)
 
     def copy_node(self, draft: Checkpoint, layout: Plan, node: PlannedNode, state: DomainState) -> None:
-        """Keep one machine. Its memory, once saved, stays valid as long as nothing is written to its disk."""
-        disk, memory = layout.folders.disk(node.member), draft.state(node.member)
+        """Keep one machine. Its memory, once saved, stays valid as long as nothing is written to its disks."""
+        disks, memory = layout.folders.disks(node), draft.state(node.member)
         self.monitor.tell(Event(f"{draft.lab}/{node.member}", "freeze", Progress.STARTED))
         if state is not DomainState.STOPPED and state is not DomainState.CRASHED:
             self.place.freezer.save_domain(node.name, node.tag.seat_name, memory)
             os.utime(memory)  # it is off: nothing that was written before is newer than its memory
-        elif memory.exists() and not is_of_one_moment(memory, disk):
+        elif memory.exists() and not is_of_one_moment(memory, disks):
             memory.unlink()  # of another moment: the machine was booted since
-        self.copy_file(disk, draft.disk(node.member))
+        for disk, kept in zip(disks, draft.disks(node), strict=True):
+            self.copy_file(disk, kept)
         keep_board(layout.folders, node, draft, self.place.freezer.tpm_storage())
         if memory.exists():
             self.load_again(draft, layout, node)

@@ -20,7 +20,7 @@ from labctl.lab.workplace import Workplace
 from labctl.language import _
 from labctl.monitor import Monitor
 
-WORK = 64 << 20  # bytes that an hour of work adds to the disk of a machine, about; students of the trials wrote less
+WORK = 64 << 20  # bytes that an hour of work adds to a disk of a machine, about; students of the trials wrote less
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ class HostWorkshop:
         states = [golden.state(node) for node in golden.nodes] if golden else []
         memory = sum(taken(state) for state in states if state.exists())
         memory = memory or sum(node.memory << 20 for node in topology.nodes.values()) // 2
-        need = len(labs) * (memory + len(topology.nodes) * WORK)
+        layout = self.place.layout(f"{topology.name}-golden", topology)
+        need = len(labs) * (memory + sum(len(node.disk_files) for node in layout.nodes) * WORK)
         free = self.room(self.place.home)
         if labs and need + ROOM_KEPT > free:
             text = _('the frozen work of {count} candidates takes about {need} MiB; "{path}" has {free} MiB left')

@@ -34,7 +34,8 @@ class Given:
         """Return what people are shown of the machine and the facts, in a few words each."""
         machine = (self.hardware.firmware.upper(), self.hardware.disk_bus, self.hardware.card)
         secure = (_("secure boot"),) if self.hardware.secure_boot else ()
-        return (*machine, *secure, *(("TPM",) if self.hardware.tpm else ()), *self.said)
+        disks = (_("{name} of {size} GiB").format(name=name, size=size) for name, size in self.hardware.disks.items())
+        return (*machine, *secure, *(("TPM",) if self.hardware.tpm else ()), *disks, *self.said)
 
     @property
     def said(self) -> tuple[str, ...]:

@@ -18,15 +18,17 @@ QEMU_USERS = ("libvirt-qemu", "qemu")
 ROOM = 64 << 20  # bytes that a node needs at least to boot on its overlay
 
 
-def create_overlay(base: Path, path: Path, size_gib: int) -> None:
+def create_overlay(base: Path | None, path: Path, size_gib: int) -> None:
     """Create a qcow2 overlay on `base` (qcow2), writable by QEMU's user, under its final name only when it is complete.
 
-    An overlay that is there already is replaced. Raises LabctlError where the disk of the host is full.
+    Without a base, the disk is empty. An overlay that is there already is replaced. Raises LabctlError where the disk
+    of the host is full.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    below: list[str | Path] = ["-F", "qcow2", "-b", base] if base else []
     try:
         check_room(path.parent)
-        run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", base, temporary, f"{size_gib}G"])
+        run(["qemu-img", "create", "-q", "-f", "qcow2", *below, temporary, f"{size_gib}G"])
         hand_over(temporary)
         settle(temporary, path)
     except (OSError, ProgramFailed) as exc:

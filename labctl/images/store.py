@@ -299,9 +299,9 @@ class ImageStore:
             self.check(image)
             overlay.create_overlay(image.path, path, size_gib)
 
-    def create_overlay_on(self, disk: Path, path: Path, size_gib: int) -> None:
-        """Create the disk of a clone on a frozen disk, which never changes."""
-        overlay.create_overlay(disk, path, size_gib)
+    def create_disk(self, frozen: Path | None, path: Path, size_gib: int) -> None:
+        """Create the disk of a clone on a frozen disk, which never changes; or an empty one on nothing."""
+        overlay.create_overlay(frozen, path, size_gib)
 
 
 def not_given(name: str) -> HostNotReady:

@@ -17,6 +17,7 @@ from labctl.lab.appliance import has_agent, wait_appliance
 from labctl.lab.board import clear_board
 from labctl.lab.checking import SshProber, run_checks
 from labctl.lab.console_log import read_console_tail
+from labctl.lab.disks import create_disks
 from labctl.lab.estimate import IMAGE, boot_work, clone_work, configure_work, gate_work
 from labctl.lab.identity import write_identity
 from labctl.lab.thaw import Mould, personalise_windows
@@ -125,7 +126,7 @@ class Ascent:
         self.each(self.plan.actions_of(ActionKind.CREATE_MACHINE), "create", self.create_machine)
 
     def create_machine(self, action: Action) -> None:
-        """Make one machine: identity, overlay, definition, in this order, so that a defined machine is whole."""
+        """Make one machine: identity, disks, definition, in this order, so that a defined machine is whole."""
         node = self.plan.node(action.target)
         folders = self.plan.folders
         image = self.place.images.find(self.place.spec(node.image))
@@ -139,8 +140,7 @@ class Ascent:
             self.place.images.check(image)
             write_identity(self.place, folders, node, self.secrets[node.member])
             clear_board(folders, node)
-            self.place.images.create_overlay(image, folders.disk(node.member), node.disk)
-            self.place.give_to_qemu(folders.disk(node.member))
+            create_disks(self.place, image, folders, node)
             networks = {network.member: network for network in self.plan.networks}
             xml = render_domain(node, networks, folders, self.pace(image.path).accelerator)
             self.place.machines.define_domain(xml)
@@ -171,7 +171,7 @@ class Ascent:
         """Make one clone; say so where its memory cannot be used here and it will boot instead."""
         node = self.plan.node(action.target)
         if not mould.cast(node, self.secrets[node.member]):
-            self.tell(node.member, "clone", Progress.RUNNING, _("its memory does not fit this host: cold boot"))
+            self.tell(node.member, "clone", Progress.RUNNING, _("its saved memory cannot be used: cold boot"))
 
     def resume_machine(self, _mould: Mould, factor: float, action: Action) -> None:
         """Let a clone run on, or boot, and wait for its agent."""

@@ -49,7 +49,7 @@ class Checkpoint(Frozen):
     def check(self) -> None:
         """Compare its files, and those that its disks stand on. Raises LabctlError naming the first other one."""
         super().check()
-        below = {base for node in self.nodes for base in chain(self.disk(node))[1:]}
+        below = {base for disk in self.all_disks for base in chain(disk)[1:]}
         for base in sorted(below):
             if not base.exists():
                 raise self.changed(base)
@@ -167,8 +167,8 @@ def own_domains(place: Workplace, lab: str) -> dict[str, SeenDomain]:
 def put_back(mould: Mould, nodes: Sequence[PlannedNode], monitor: Monitor) -> dict[str, LabctlError]:
     """Let machines that a save paused or switched off run on, all together; return why some could not.
 
-    Where its memory was saved and its disk is still of that moment, a machine goes on as if nothing had
-    been; else it boots from its disk, which is whole.
+    Where its memory was saved and its disks are still of that moment, a machine goes on as if nothing had
+    been; else it boots from its disks, which are whole.
     """
     seen = own_domains(mould.place, nodes[0].tag.lab)
     known = [node for node in nodes if node.name in seen]
@@ -179,7 +179,7 @@ def put_back(mould: Mould, nodes: Sequence[PlannedNode], monitor: Monitor) -> di
 
 def load_again(mould: Mould, node: PlannedNode, monitor: Monitor) -> None:
     """Load the memory of a machine that a save switched off; where that cannot be, it is left to boot."""
-    if not is_of_one_moment(mould.golden.state(node.member), mould.folders.disk(node.member)):
+    if not is_of_one_moment(mould.golden.state(node.member), mould.folders.disks(node)):
         return
     for _attempt in range(ATTEMPTS):
         try:
@@ -209,9 +209,12 @@ def start_all(place: Workplace, nodes: Sequence[PlannedNode], monitor: Monitor) 
     return failures
 
 
-def is_of_one_moment(state: Path, disk: Path) -> bool:
-    """Return whether nothing was written to a disk since its machine's memory was saved.
+def is_of_one_moment(state: Path, disks: Sequence[Path]) -> bool:
+    """Return whether nothing was written to a machine's disks since its memory was saved.
 
     A memory on a disk that went on without it would ruin the disk.
     """
-    return state.exists() and disk.exists() and disk.stat().st_mtime_ns <= state.stat().st_mtime_ns
+    if not state.exists():
+        return False
+    saved = state.stat().st_mtime_ns
+    return all(disk.exists() and disk.stat().st_mtime_ns <= saved for disk in disks)

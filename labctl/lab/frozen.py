@@ -1,4 +1,4 @@
-"""The frozen machines of a lab on disk: a read-only disk and a saved memory per node, and a manifest written last."""
+"""The frozen machines of a lab on disk: read-only disks and a saved memory per node, and a manifest written last."""
 
 import json
 import os
@@ -11,6 +11,8 @@ from pydantic import JsonValue
 from labctl.errors import LabctlError
 from labctl.lab.keys import write_secret
 from labctl.language import _
+from labctl.plan.model import PlannedNode
+from labctl.plan.names import disk_file, node_of_disk
 
 SHARED = frozenset({".qcow2", ".yml"})  # clones run on these disks as QEMU's user; everything else is root's alone
 
@@ -26,8 +28,17 @@ class Frozen:
     parts: Mapping[str, str] | None = None
 
     def disk(self, node: str) -> Path:
-        """Return the frozen disk of a node; clones are overlays on it."""
-        return self.folder / "disks" / f"{node}.qcow2"
+        """Return the frozen disk that a node's system is on; clones are overlays on it."""
+        return self.folder / "disks" / disk_file(node)
+
+    def disks(self, node: PlannedNode) -> tuple[Path, ...]:
+        """Return all frozen disks of a node, that of its system first."""
+        return tuple(self.folder / "disks" / name for name in node.disk_files)
+
+    @property
+    def all_disks(self) -> tuple[Path, ...]:
+        """Return the disks that are frozen here, of all nodes, by name."""
+        return tuple(sorted((self.folder / "disks").glob("*.qcow2")))
 
     def state(self, node: str) -> Path:
         """Return the saved memory of a node."""
@@ -63,7 +74,7 @@ class Frozen:
     @property
     def nodes(self) -> tuple[str, ...]:
         """Return the nodes that are frozen here, sorted."""
-        return tuple(sorted(path.stem for path in (self.folder / "disks").glob("*.qcow2")))
+        return tuple(sorted({node_of_disk(path) for path in self.all_disks}))
 
     def bytes(self) -> int:
         """Return what it takes on disk, holes not counted."""

@@ -147,8 +147,9 @@ def running_nodes(keeper: Keeper, layout: Plan) -> tuple[PlannedNode, ...]:
     nodes, missing = [], []
     for node in layout.nodes:
         found = seen.get(node.name)
-        runs = found is not None and found.state is DomainState.RUNNING and layout.folders.disk(node.member).exists()
-        if runs and found and found.tag and found.tag.configured:
+        runs = found is not None and found.state is DomainState.RUNNING
+        whole = all(disk.exists() for disk in layout.folders.disks(node))
+        if runs and whole and found and found.tag and found.tag.configured:
             nodes.append(with_changes(node, tag=found.tag))
         else:
             missing.append(node.member)
@@ -163,7 +164,7 @@ def expected_bytes(layout: Plan, nodes: Sequence[PlannedNode]) -> int:
     """Return about how many bytes a checkpoint will take: what each machine uses of its memory, and each overlay."""
     used = used_memory([node.name for node in nodes])
     memory = sum(min(node.memory << 20, used.get(node.name, node.memory << 20)) for node in nodes)
-    return memory + sum(taken(layout.folders.disk(node.member)) for node in nodes)
+    return memory + sum(taken(disk) for node in nodes for disk in layout.folders.disks(node))
 
 
 def used_memory(names: Sequence[str]) -> dict[str, int]:
@@ -216,7 +217,7 @@ def calm(keeper: Keeper, node: PlannedNode) -> None:
 
 
 def freeze(keeper: Keeper, draft: Checkpoint, layout: Plan, nodes: Sequence[PlannedNode]) -> None:
-    """Stop all nodes together, then save each one's memory and copy its disk; they are off afterwards."""
+    """Stop all nodes together, then save each one's memory and copy its disks; they are off afterwards."""
     keeper.stop.raise_if_asked(keeper.lab)
     suspend_together(keeper.place, nodes)
 
@@ -225,7 +226,8 @@ def freeze(keeper: Keeper, draft: Checkpoint, layout: Plan, nodes: Sequence[Plan
         state = draft.state(node.member)
         keeper.place.freezer.save_domain(node.name, node.tag.seat_name, state)
         os.utime(state)  # it is off: nothing that was written before is newer than its memory
-        keeper.copy(layout.folders.disk(node.member), draft.disk(node.member))
+        for disk, kept in zip(layout.folders.disks(node), draft.disks(node), strict=True):
+            keeper.copy(disk, kept)
         keep_board(layout.folders, node, draft, keeper.place.freezer.tpm_storage())
         keeper.monitor.tell(Event(node.member, "freeze", Progress.DONE))
 
@@ -244,7 +246,7 @@ def tell_time(keeper: Keeper, node: PlannedNode) -> None:
 
 def finish(draft: Checkpoint, nodes: Sequence[PlannedNode]) -> Checkpoint:
     """Seal the files, write the manifest and give the checkpoint its name."""
-    paths = [draft.source, *(make(node.member) for node in nodes for make in (draft.disk, draft.state))]
+    paths = [draft.source, *draft.all_disks, *(draft.state(node.member) for node in nodes)]
     boards = (make(node.member) for node in nodes for make in (draft.nvram, draft.tpm))
     paths += [path for path in boards if path.exists()]
     draft.write({str(path.relative_to(draft.folder)): seal(path) for path in paths})

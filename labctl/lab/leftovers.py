@@ -6,10 +6,10 @@ from pathlib import Path
 
 from labctl.hypervisor.delivery import PREFIX
 from labctl.images.overlay import chain, find_disks
+from labctl.lab.disks import FRESH
 from labctl.plan.observed import Observed, SeenDomain, SeenNetwork
 
 GOLDEN_NAME = re.compile("[a-z][a-z0-9-]{0,30}-[0-9a-f]{12}")
-FRESH = ".new.qcow2"  # an overlay that is to take the place of another
 UNFINISHED = ".new"  # a checkpoint, or a secret, that is being written
 
 

@@ -13,6 +13,7 @@ from labctl.lab.appliance import has_agent, wait_appliance
 from labctl.lab.ascent import APPLIANCE_DEADLINE, LOGIN_DEADLINE, boot_deadline
 from labctl.lab.board import give_board
 from labctl.lab.checkpoint import RESTORES, Checkpoint, find_checkpoint, own_domains
+from labctl.lab.disks import fresh_disks, replace_disks
 from labctl.lab.frozen import flush, taken
 from labctl.lab.keeping import Keeper
 from labctl.lab.lock import hold_lab
@@ -56,7 +57,7 @@ def restore_checkpoint(keeper: Keeper, name: str) -> Restored:
         layout = keeper.layout()
         mould = keeper.mould(checkpoint, layout, checkpoint.disk(layout.nodes[0].member))
         nodes = tuple(as_kept(keeper, mould, node) for node in same_nodes(checkpoint, layout))
-        need = sum(taken(checkpoint.disk(node.member)) for node in nodes)
+        need = sum(taken(disk) for disk in checkpoint.all_disks)
         keeper.refuse_full(need, _('going back to the checkpoint "{name}"').format(name=name))
         with keeper.told("checkpoint restore", name):
             return Rewind(keeper, mould, nodes, Restored(checkpoint, checkpoint.nodes)).run()
@@ -64,8 +65,8 @@ def restore_checkpoint(keeper: Keeper, name: str) -> Restored:
 
 def same_nodes(checkpoint: Checkpoint, layout: Plan) -> tuple[PlannedNode, ...]:
     """Return the nodes of the lab. Raises Refused where they are not those that were kept."""
-    if {node.member for node in layout.nodes} != set(checkpoint.nodes):
-        raise other_lab(checkpoint, layout, ", ".join(checkpoint.nodes))
+    if {disk for node in layout.nodes for disk in checkpoint.disks(node)} != set(checkpoint.all_disks):
+        raise other_lab(checkpoint, layout, ", ".join(disk.stem for disk in checkpoint.all_disks))
     return layout.nodes
 
 
@@ -116,11 +117,12 @@ class Rewind:
             self.switch_all_off()
         except Exception:
             for node in self.nodes:
-                self.mould.fresh_disk(node).unlink(missing_ok=True)
+                for disk in fresh_disks(self.mould.folders, node):
+                    disk.unlink(missing_ok=True)
             raise
         for node in self.nodes:  # the old disks go all at once: this takes no time
             self.mould.write_identity(node, own[node.member])
-            self.mould.fresh_disk(node).rename(self.mould.folders.disk(node.member))
+            replace_disks(self.mould.folders, node)
             give_board(self.mould.folders, node, self.mould.golden, self.keeper.place.freezer.tpm_storage())
         flush(self.mould.folders.disk("x").parent)
         sweep(self.mould.golden.state("x").parent)
@@ -132,12 +134,12 @@ class Rewind:
         return self.result
 
     def copy(self, node: PlannedNode) -> None:
-        """Copy a kept disk beside the one that it will replace."""
+        """Copy each kept disk beside the one that it will replace."""
         self.tell(node, "restore", Progress.STARTED)
-        fresh = self.mould.fresh_disk(node)
-        self.keeper.copy(self.mould.golden.disk(node.member), fresh)
-        self.keeper.place.give_to_qemu(fresh)
-        flush(fresh)
+        for kept, fresh in zip(self.mould.golden.disks(node), fresh_disks(self.mould.folders, node), strict=True):
+            self.keeper.copy(kept, fresh)
+            self.keeper.place.give_to_qemu(fresh)
+            flush(fresh)
 
     def ensure_networks(self) -> None:
         """Create the networks that somebody removed or stopped."""

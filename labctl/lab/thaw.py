@@ -4,7 +4,6 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from labctl.checks.lines import printable
 from labctl.errors import LabctlError
@@ -13,12 +12,13 @@ from labctl.hypervisor.saved_state import StateNotUsable, load_saved_state
 from labctl.lab import keys
 from labctl.lab.appliance import has_agent
 from labctl.lab.board import give_board
+from labctl.lab.disks import fresh_disks, replace_disks
 from labctl.lab.frozen import Frozen
 from labctl.lab.identity import write_identity
 from labctl.lab.workplace import Workplace
 from labctl.language import _
 from labctl.plan.model import Folders, PlannedNetwork, PlannedNode
-from labctl.render.clone import clone_domain
+from labctl.render.clone import OtherDisks, clone_domain
 from labctl.render.identity import Keys, render_personalisation
 from labctl.render.tag import unconfigured
 from labctl.render.windows.personalisation import POWERSHELL, render_windows_personalisation
@@ -45,34 +45,35 @@ class Mould:
     def cast(self, node: PlannedNode, own: Keys) -> bool:
         """Make a clone that waits, paused; return False where it had to be defined for a cold boot instead.
 
-        The new overlay is ready before what had the name before goes.
+        The new overlays are ready before what had the names before goes. A disk that came into the topology after the
+        golden lab is empty.
         """
-        fresh = self.fresh_disk(node)
-        self.place.images.create_overlay_on(self.golden.disk(node.member), fresh, node.disk)
-        self.place.give_to_qemu(fresh)
+        system, *others = self.golden.disks(node)
+        below = (system, *(disk if disk.exists() else None for disk in others))
+        sizes = (node.disk, *node.disks.values())
+        for frozen, fresh, size in zip(below, fresh_disks(self.folders, node), sizes, strict=True):
+            self.place.images.create_disk(frozen, fresh, size)
+            self.place.give_to_qemu(fresh)
         self.write_identity(node, own)
         self.place.machines.remove_domain(node.name, node.tag.seat_name)
-        fresh.rename(self.folders.disk(node.member))
+        replace_disks(self.folders, node)
         give_board(self.folders, node, self.golden, self.place.freezer.tpm_storage())
         # Its mark comes at the gate: a clone without the mark is made again after a crash.
         return self.wake(replace(node, tag=unconfigured(node.tag)))
-
-    def fresh_disk(self, node: PlannedNode) -> Path:
-        """Return where a node's next disk is made, beside the one that it will replace."""
-        return self.folders.disk(node.member).with_name(f"{node.member}.new.qcow2")
 
     def write_identity(self, node: PlannedNode, own: Keys) -> None:
         """Write what the node finds out about itself when it boots."""
         write_identity(self.place, self.folders, node, own, lasting=False)
 
     def wake(self, node: PlannedNode) -> bool:
-        """Load the saved memory into a machine of this name that waits, paused, on the disk that lies ready.
+        """Load the saved memory into a machine of this name that waits, paused, on the disks that lie ready.
 
-        Returns False where the memory does not fit this host: the machine is then defined for a cold boot.
+        Returns False where the memory does not fit this host, or knows other disks: the machine is then defined for a
+        cold boot.
         """
         try:
             self.load_memory(node)
-        except StateNotUsable:
+        except (StateNotUsable, OtherDisks):
             # A new machine has no mark; one that students have worked on keeps its own, or it would be cloned anew.
             made = bool(node.tag.configured)
             xml = render_domain(node, dict(self.networks), self.folders, self.accelerator, made=made)

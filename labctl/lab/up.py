@@ -1,6 +1,6 @@
 """Brings one lab up from whatever is there: plans it, executes the plan, and mends once what did not come up."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,17 +24,19 @@ SUBNETS = "subnets"  # a lock of the host: no lab has this name, for want of a d
 SUBNETS_PATIENCE = 300.0  # seconds; each holder needs one or two
 
 
-def refuse_losses(plan: Plan) -> None:
-    """Raise Refused where the plan would replace machines that exist, and with them what students did on them."""
-    losses = [
-        action.target
-        for action in plan.actions
-        if (action.kind in {ActionKind.CREATE_MACHINE, ActionKind.CLONE_MACHINE} and action.reason is Reason.CHANGED)
-        or action.kind is ActionKind.REMOVE_DOMAIN
-    ]
-    if losses:
-        text = _("the topology has changed; these machines would be made anew and lose their disks: {names}")
-        raise Refused(text.format(names=", ".join(losses)), hint=_("add --replace to accept it"))
+def refuse_losses(plan: Plan, reset: Collection[str] = ()) -> None:
+    """Raise Refused where the plan would replace machines that exist, and with them what students did on them.
+
+    Of those that are to be `reset` anyway, nothing is lost by it where a disk is gone.
+    """
+    losses = [action for action in plan.actions if action.loses]
+    broken = [one.target for one in losses if one.reason is Reason.DISK_LOST and one.target not in reset]
+    changed = [one.target for one in losses if one.reason is not Reason.DISK_LOST]
+    text = _("the topology has changed; these machines would be made anew and lose their disks: {names}")
+    if broken and not changed:
+        text = _("some disks of these machines are gone; they would be made anew and lose the others: {names}")
+    if changed or broken:
+        raise Refused(text.format(names=", ".join(changed or broken)), hint=_("add --replace to accept it"))
 
 
 def bring_up(
@@ -76,7 +78,7 @@ def plan_wish(place: Workplace, wish: Wish) -> Plan:
     """Return the plan of a wish, and keep its topology in the lab's folder. Raises Refused where work would be lost."""
     plan = place.plan(wish.topology, wish.owner, wish.golden.id if wish.golden else "", base=wish.base)
     if not wish.replace:
-        refuse_losses(plan)
+        refuse_losses(plan, wish.reset)
     plan.folders.top.mkdir(mode=0o711, parents=True, exist_ok=True)
     if wish.own:  # first: a lab is known by its topology
         write_own(plan.folders.top, wish.own)

@@ -23,7 +23,7 @@ from labctl.lab.site import DEFAULT_URI, Site, ensure_home, home_folder
 from labctl.language import _
 from labctl.plan.lab import Setting, plan_lab
 from labctl.plan.model import ActionKind, Folders, Plan, PlannedImage
-from labctl.plan.names import SEATS
+from labctl.plan.names import SEATS, digest
 from labctl.plan.observed import Endpoint, Observed
 from labctl.playbook import Watched
 from labctl.shipped import shipped_folder
@@ -130,10 +130,13 @@ class Workplace(Site):
         return ImageSpec(image.recipe, image.packages)
 
     def image_identity(self, image: PlannedImage) -> str:
-        """Return what tells an image from another one: of a given image, its content, for two may have one name."""
+        """Return what tells an image from another one: of a given image, its content and its empty disks."""
         spec = self.spec(image)
         found = self.images.find(spec)
-        return found.digest if found and found.given else spec.key
+        if found is None or found.given is None:
+            return spec.key
+        disks = found.given.hardware.disks  # the same file may be taken again with others
+        return digest(found.digest, repr(tuple(disks.items()))) if disks else found.digest
 
     def give_to_qemu(self, path: Path) -> None:
         """Hand a file to the user that QEMU runs as; nobody else reads it."""

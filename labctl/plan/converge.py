@@ -92,23 +92,29 @@ def network_actions(network: PlannedNetwork, seen: SeenNetwork | None) -> Iterat
 def must_create(node: PlannedNode, seen: SeenDomain | None, plan: Plan, observed: Observed) -> Reason | None:
     """Return why the machine must be made (again), None if what exists can be kept."""
     if seen is None:
-        return None if is_undefined(node, seen, plan, observed) else Reason.MISSING
+        return missing_disk(node, plan, observed) if is_undefined(node, plan, observed) else Reason.MISSING
     if seen.tag is not None and seen.tag.spec != node.tag.spec:
         return Reason.CHANGED
     if plan.golden and seen.tag is not None and not seen.tag.configured:
         return Reason.NOT_CONFIGURED  # a clone that a crash left without its own keys: nobody has worked on it
-    if str(plan.folders.disk(node.member)) not in observed.files:
-        return Reason.DISK_MISSING
-    return None
+    return missing_disk(node, plan, observed)
 
 
-def is_undefined(node: PlannedNode, seen: SeenDomain | None, plan: Plan, observed: Observed) -> bool:
-    """Return whether somebody removed a machine from libvirt and left its disk, with a student's work on it (F-24).
+def missing_disk(node: PlannedNode, plan: Plan, observed: Observed) -> Reason | None:
+    """Return why a machine cannot be kept for its disks, None where all are there."""
+    there = [str(disk) in observed.files for disk in plan.folders.disks(node)]
+    if all(there):
+        return None
+    return Reason.DISK_LOST if any(there) else Reason.DISK_MISSING
+
+
+def is_undefined(node: PlannedNode, plan: Plan, observed: Observed) -> bool:
+    """Return whether somebody removed a machine from libvirt and left its disks, with a student's work on them (F-24).
 
     A disk without a machine is also what a crash leaves of a clone: then its making is noted as unfinished.
     """
-    disk = str(plan.folders.disk(node.member))
-    return seen is None and bool(plan.golden) and disk in observed.files and node.member not in observed.unfinished
+    left = any(str(disk) in observed.files for disk in plan.folders.disks(node))
+    return bool(plan.golden) and left and node.member not in observed.unfinished
 
 
 def machine_actions(node: PlannedNode, seen: SeenDomain | None, plan: Plan, observed: Observed) -> Iterator[Action]:

@@ -184,7 +184,7 @@ def plan_node(member: str, lab: LabFacts) -> PlannedNode:
         routes=plan_routes(lab.topology, node), nameservers=tuple(str(server) for server in node.nameservers),
         search=node.search or "", services=node.services, wave=lab.waves[member], management=management,
         address=f"{names.link_local(management.mac)}%{lab.bridge}", tag=lab.base,
-        system=facts.system, hardware=facts.hardware,
+        system=facts.system, hardware=facts.hardware, disks={**facts.hardware.disks, **node.disks},
     )  # fmt: skip
     spec, configured = machine_hash(planned), services_hash(node.services, lab.setting)
     tag = replace(
@@ -219,9 +219,10 @@ def plan_routes(topology: Topology, node: Node) -> tuple[PlannedRoute, ...]:
 def machine_hash(node: PlannedNode) -> str:
     """Return the hash of all that a new overlay or another XML would be needed for."""
     parts = (node.image.key, node.memory, node.cpus, node.disk, node.interfaces, node.routes, node.nameservers)
-    # Written only where it is not the common one: labs of before this was told apart are not made anew.
-    other = (repr(node.hardware),) if node.hardware != COMMON else ()
-    return names.digest(RENDER_VERSION, repr((*parts, node.search, node.management, *other)))[:16]
+    # Written only where they are not the common ones: labs of before these were told apart are not made anew.
+    hardware = (repr(node.hardware),) if node.hardware != COMMON else ()
+    disks = (repr(tuple(node.disks.items())),) if node.disks else ()
+    return names.digest(RENDER_VERSION, repr((*parts, node.search, node.management, *hardware, *disks)))[:16]
 
 
 def services_hash(given: Mapping[str, Mapping[str, JsonValue]], setting: Setting) -> str:

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from pydantic import JsonValue
 
+from labctl.plan.names import disk_file
 from labctl.plan.observed import Tag
 from labctl.topology.hardware import COMMON, Hardware, System
 
@@ -45,6 +46,7 @@ class Reason(StrEnum):
     CHANGED = "changed"
     INACTIVE = "inactive"
     DISK_MISSING = "disk missing"
+    DISK_LOST = "one disk missing"  # of several: work is left on the others
     UNDEFINED = "undefined"
     NEW = "new"
     NOT_CONFIGURED = "not configured"
@@ -61,6 +63,12 @@ class Action:
     kind: ActionKind
     target: str
     reason: Reason
+
+    @property
+    def loses(self) -> bool:
+        """Return whether disks go on which somebody has worked."""
+        made = self.kind in {ActionKind.CREATE_MACHINE, ActionKind.CLONE_MACHINE}
+        return self.kind is ActionKind.REMOVE_DOMAIN or (made and self.reason in {Reason.CHANGED, Reason.DISK_LOST})
 
 
 @dataclass(frozen=True)
@@ -117,6 +125,7 @@ class PlannedImage:
 class PlannedNode:
     """A machine. `memory` is in MiB, `disk` in GiB; `wave` counts the nodes that it must wait for, in depth.
 
+    `disks` are the empty ones beside that of its system: those of its image and its own, sizes in GiB by name.
     `varied` are the services whose parameters are not those of the golden lab, because the owner has values of their
     own; `unvaried` is then the mark of a machine that was configured with the golden lab's.
     """
@@ -141,6 +150,12 @@ class PlannedNode:
     unvaried: str = ""
     system: System = System.DEBIAN
     hardware: Hardware = COMMON
+    disks: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def disk_files(self) -> tuple[str, ...]:
+        """Return the names of the files of all its disks, in a lab's folder or in a golden one: its system's first."""
+        return tuple(disk_file(self.member, name) for name in ("", *self.disks))
 
 
 @dataclass(frozen=True)
@@ -165,8 +180,12 @@ class Folders:
         return self.top / "topology.yml"
 
     def disk(self, node: str) -> Path:
-        """Return the overlay of a node."""
-        return self.top / "disks" / f"{node}.qcow2"
+        """Return the overlay that a node's system is on."""
+        return self.top / "disks" / disk_file(node)
+
+    def disks(self, node: PlannedNode) -> tuple[Path, ...]:
+        """Return all disks of a node, that of its system first."""
+        return tuple(self.top / "disks" / name for name in node.disk_files)
 
     def identity(self, node: str) -> Path:
         """Return the credential file that gives a node its name, keys and network."""

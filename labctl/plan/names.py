@@ -8,12 +8,14 @@ import hashlib
 import uuid
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network
+from pathlib import PurePath
 
 OBJECTS = uuid.UUID("5a1c3a7e-0c4e-5b57-9d0e-6c61626374c1")  # chosen once; changing it renames every lab
 MANAGEMENT = "mgmt"
 MANAGEMENT_PORT = 61022  # of SSH; above the ports of a guest's own connections (ip_local_port_range)
 SPARE = "spare-"  # starts the owners of labs that wait for somebody; no student has such a name
 SEATS = ".seats"  # inside the folder of labs: the folders of spares, and of labs that were spares
+BESIDE = "+"  # between the names of a node and of a disk that it has beside its system's; no name has this sign
 
 # RFC 2544 sets this range aside for benchmarks: no school routes it, so NAT subnets never hide a real network.
 INTERNET_POOL = IPv4Network("198.18.0.0/15")
@@ -44,6 +46,16 @@ def object_uuid(name: str) -> str:
 def bridge_name(network: str) -> str:
     """Return a link name of 12 characters (Linux allows 15) for a libvirt network's full name."""
     return f"lc{digest('bridge', network)[:10]}"
+
+
+def disk_file(node: str, disk: str = "") -> str:
+    """Return the name of the file of a node's disk; the one of the system has no name of its own."""
+    return f"{node}{BESIDE}{disk}.qcow2" if disk else f"{node}.qcow2"
+
+
+def node_of_disk(path: PurePath) -> str:
+    """Return the node whose disk a file is."""
+    return path.stem.partition(BESIDE)[0]
 
 
 def mac_addresses(topology: str, interfaces: Iterable[tuple[str, str]]) -> Mapping[tuple[str, str], str]:

@@ -13,13 +13,19 @@ from xml.etree.ElementTree import Element
 from labctl.errors import LabctlError
 from labctl.language import _
 from labctl.plan.model import Folders, PlannedInterface, PlannedNetwork, PlannedNode
+from labctl.plan.names import disk_file
 from labctl.render.tag import NAMESPACE, PREFIX, render_tag
 from labctl.render.xml import TRANSLATED_OF_CLONE
 
 TAG = f"{{{NAMESPACE}}}object"
+DISKS = "./devices/disk[@device='disk']"
 ALIAS = "ua-"  # starts the aliases that a description may choose; domain.xml.j2 puts the interface's name behind it
 
 ElementTree.register_namespace(PREFIX, NAMESPACE)
+
+
+class OtherDisks(LabctlError):
+    """A machine was saved with other disks than it is to have: it can be made on its disk, not from its memory."""
 
 
 def clone_domain(saved_xml: str, node: PlannedNode, networks: Mapping[str, PlannedNetwork], folders: Folders) -> str:
@@ -56,7 +62,7 @@ def foreign_words(root: Element) -> frozenset[str]:
 def own_words(node: PlannedNode, networks: Mapping[str, PlannedNetwork], folders: Folders) -> frozenset[str]:
     """Return the same of the clone: a lab's checkpoint becomes that very lab again."""
     files = (
-        folders.disk(node.member), folders.identity(node.member), folders.serial_log(node.member),
+        *folders.disks(node), folders.identity(node.member), folders.serial_log(node.member),
         folders.nvram(node.member),
     )  # fmt: skip
     names = (network.name for network in networks.values())
@@ -106,9 +112,8 @@ def planned_interface(element: Element, node: PlannedNode) -> PlannedInterface:
 
 
 def give_files(root: Element, node: PlannedNode, folders: Folders) -> None:
-    """Give the machine its own disk, identity and console log, and let libvirt choose the agent's socket."""
-    disk = only(root, node, "devices/disk[@device='disk']/source[@file]")
-    disk.set("file", str(folders.disk(node.member)))
+    """Give the machine its own disks, identity and console log, and let libvirt choose the agent's socket."""
+    give_disks(root, node, folders)
     for medium in root.iterfind("./devices/disk[@device='cdrom']/source[@file]"):
         medium.set("file", str(folders.identity(node.member)))
     for element in root.iterfind("./devices/disk"):
@@ -122,6 +127,21 @@ def give_files(root: Element, node: PlannedNode, folders: Folders) -> None:
         log.set("file", str(folders.serial_log(node.member)))
     for channel in root.iterfind("./devices/channel[@type='unix']"):
         drop(channel, "source")
+
+
+def give_disks(root: Element, node: PlannedNode, folders: Folders) -> None:
+    """Give the machine its own disks, each in the place of the one with its serial number; the system's has none.
+
+    Raises OtherDisks where they are not the planned ones.
+    """
+    saved = {disk: disk_file(node.member, disk.findtext("serial", "")) for disk in root.iterfind(DISKS)}
+    if sorted(saved.values()) != sorted(node.disk_files):
+        text = _("its disks are {saved}; planned are {planned}")
+        said = text.format(saved=", ".join(saved.values()), planned=", ".join(node.disk_files))
+        raise unlike(node, said, OtherDisks)
+    own = {file.name: file for file in folders.disks(node)}
+    for disk, name in saved.items():
+        only(disk, node, "source[@file]").set("file", str(own[name]))
 
 
 def drop_traces(root: Element) -> None:
@@ -168,7 +188,7 @@ def attribute(element: Element, child: str, name: str) -> str:
     return "" if found is None else found.get(name, "")
 
 
-def unlike(node: PlannedNode, reason: str) -> LabctlError:
+def unlike(node: PlannedNode, reason: str, kind: type[LabctlError] = LabctlError) -> LabctlError:
     """Return the error for a saved machine that cannot become this node."""
     text = _('the golden machine cannot become "{name}": {reason}')
-    return LabctlError(text.format(name=node.name, reason=reason), hint="labctl golden list")
+    return kind(text.format(name=node.name, reason=reason), hint="labctl golden list")

@@ -6,13 +6,15 @@ Formats: https://libvirt.org/formatdomain.html and https://libvirt.org/formatnet
 from functools import cache
 from ipaddress import IPv4Network
 from pathlib import Path
+from string import ascii_lowercase
+from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from labctl.plan.model import Folders, NetworkKind, PlannedNetwork, PlannedNode
 from labctl.render.tag import render_tag, unconfigured
-from labctl.topology.hardware import System
+from labctl.topology.hardware import DiskBus, System
 
 # MiB of translated code that QEMU keeps for an emulated machine; its own default is 1 GiB. No two machines share it, so
 # it is most of what a clone costs beside a class. Up to the gate, 64 MiB are as fast as 128, 48 cost 4 %, 32 15 %.
@@ -48,9 +50,9 @@ def render_domain(
     return environment().get_template("domain.xml.j2").render(
         node=node,
         hardware=node.hardware,
-        medium=node.system in READ_A_MEDIUM,
+        medium=medium_device(node) if node.system in READ_A_MEDIUM else "",
         networks=networks,
-        disk=folders.disk(node.member),
+        disks=disks_of(node, folders),
         identity=folders.identity(node.member),
         nvram=folders.nvram(node.member),
         serial_log=folders.serial_log(node.member),
@@ -62,6 +64,27 @@ def render_domain(
         # "configured" says what was done, not what is wanted: a new machine gets it at the gate.
         tag=Markup(render_tag(node.tag if made else unconfigured(node.tag))),  # noqa: S704  render_tag quotes every value
     )  # fmt: skip
+
+
+class Disk(NamedTuple):
+    """A disk in a description; the one that the system is on has no serial number."""
+
+    file: Path
+    device: str
+    serial: str
+
+
+def disks_of(node: PlannedNode, folders: Folders) -> tuple[Disk, ...]:
+    """Return the disks of a machine, that of its system first: firmware boots the first one."""
+    prefix = "vd" if node.hardware.disk_bus is DiskBus.VIRTIO else "sd"
+    files = zip(folders.disks(node), ascii_lowercase, ("", *node.disks), strict=False)
+    return tuple(Disk(file, f"{prefix}{letter}", name) for file, letter, name in files)
+
+
+def medium_device(node: PlannedNode) -> str:
+    """Return where the disc with a machine's identity is plugged in: on SATA, behind disks that are there too."""
+    before = 0 if node.hardware.disk_bus is DiskBus.VIRTIO else len(node.disk_files)
+    return f"sd{ascii_lowercase[before]}"
 
 
 def render_network(network: PlannedNetwork) -> str:

@@ -1,6 +1,7 @@
-"""What a machine is made of for the operating system of its image: firmware, disk, network cards and console."""
+"""What a machine is made of for the operating system of its image: firmware, disks, network cards and console."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -14,6 +15,8 @@ class System(StrEnum):
     IMPORT = "import"  # the school's own image: labctl starts it and configures nothing on it
 
 
+MOST_DISKS = 8  # beside the one that the system is on
+LARGEST_DISK = 2048  # GiB
 NOTHING = "nothing"
 # The TCP port on which a machine answers when it is up, where that is not the one of labctl's own SSH server.
 ANSWERS = {System.OPNSENSE: "443", System.PFSENSE: "443", System.IMPORT: NOTHING}
@@ -32,7 +35,7 @@ class Firmware(StrEnum):
 
 
 class DiskBus(StrEnum):
-    """How the disk is attached; systems without virtio drivers want SATA."""
+    """How the disks are attached; systems without virtio drivers want SATA."""
 
     VIRTIO = "virtio"
     SATA = "sata"
@@ -57,7 +60,10 @@ class ConsoleKind(StrEnum):
 
 @dataclass(frozen=True)
 class Hardware:
-    """The machine that an image is made for; the default is that of labctl's own Debian images."""
+    """The machine that an image is made for; the default is that of labctl's own Debian images.
+
+    `disks` are the empty ones that each machine has beside the one of its system: sizes in GiB by name.
+    """
 
     firmware: Firmware = Firmware.BIOS
     secure_boot: bool = False
@@ -65,6 +71,8 @@ class Hardware:
     disk_bus: DiskBus = DiskBus.VIRTIO
     card: CardModel = CardModel.VIRTIO
     console: ConsoleKind = ConsoleKind.SERIAL
+    # Not in `repr`, which is part of what a machine is known by: its disks are told there with those of its node.
+    disks: Mapping[str, int] = field(default_factory=dict, hash=False, repr=False)
 
 
 COMMON = Hardware()

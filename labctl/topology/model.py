@@ -11,8 +11,20 @@ from pydantic import Field, JsonValue, StringConstraints
 
 from labctl.language import N_
 from labctl.topology.faults import Fault
+from labctl.topology.hardware import MOST_DISKS
 from labctl.topology.probes import HOST, Probe, node_asked
-from labctl.topology.values import VERSION_PATTERN, CompetencyId, InterfaceName, Line, Model, Name, ServiceName, Text
+from labctl.topology.values import (
+    VERSION_PATTERN,
+    CompetencyId,
+    DiskName,
+    DiskSize,
+    InterfaceName,
+    Line,
+    Model,
+    Name,
+    ServiceName,
+    Text,
+)
 from labctl.topology.variants import Variant
 
 
@@ -58,7 +70,16 @@ class Node(Model):
     description: Text | None = Field(default=None, description=N_("what the machine is for"))
     memory: int = Field(default=512, ge=64, le=262144, description=N_("memory in MiB"))
     cpus: int = Field(default=1, ge=1, le=64, description=N_("virtual processors"))
-    disk: int = Field(default=8, ge=1, le=2048, description=N_("size of the disk as the guest sees it, in GiB"))
+    disk: DiskSize = Field(default=8, description=N_("size of the disk as the guest sees it, in GiB"))
+    # Left out where there are none: golden labs of before this key was known keep their identity.
+    disks: Mapping[DiskName, DiskSize] = Field(
+        default_factory=dict, max_length=MOST_DISKS, exclude_if=lambda disks: not disks,
+        description=N_(
+            "empty disks beside it: sizes in GiB by name, which is their serial number too "
+            "(`/dev/disk/by-id/virtio-NAME` on Linux). Those of the image are there as well; the same name gives one "
+            "another size"
+        ),
+    )  # fmt: skip
     interfaces: Mapping[InterfaceName, Interface] = Field(
         min_length=1, max_length=12, description=N_("network cards by name, in the order of the guest's slots")
     )

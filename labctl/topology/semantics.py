@@ -10,6 +10,7 @@ from labctl.topology.addresses import address_findings
 from labctl.topology.catalogue import Catalogue, ImageFacts, competency_list_findings, unlisted_competency
 from labctl.topology.fault_meaning import way_findings
 from labctl.topology.gateway_meaning import gateway_findings
+from labctl.topology.hardware import MOST_DISKS
 from labctl.topology.model import Node
 from labctl.topology.parameters import service_findings
 from labctl.topology.parts import Parts, listed, mapping
@@ -74,6 +75,12 @@ def node_findings(name: str, node: Node, parts: Parts, catalogue: Catalogue) -> 
         text = _('at least {least} MiB, the minimum of the image "{image}"')
         expected = text.format(least=image.minimum_memory, image=node.image)
         yield Finding((*steps, "memory"), expected, _("{memory} MiB").format(memory=node.memory))
+    if image is not None and len(names := {*image.hardware.disks, *node.disks}) > MOST_DISKS:
+        text = _('at most {most} disks, with those of the image "{image}" ({names})')
+        known = listing(image.hardware.disks) or _("none")
+        yield Finding(
+            (*steps, "disks"), text.format(most=MOST_DISKS, image=node.image, names=known), str(len(names))
+        )  # fmt: skip
     if image is not None and image.services is not None:
         for service in node.services.keys() - image.services:
             yield unconfigurable((*steps, "services", service), image)

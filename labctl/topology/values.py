@@ -6,11 +6,14 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from labctl.language import N_
+from labctl.topology.hardware import LARGEST_DISK
 
 NAME_PATTERN = r"^[a-z][a-z0-9-]{0,30}$"
 SERVICE_PATTERN = r"^[a-z][a-z0-9_]{0,30}$"
 # Linux takes at most 15 characters for a link, and the name is given to the guest's interface as it is.
 INTERFACE_PATTERN = r"^[a-z][a-z0-9-]{0,14}$"
+# A disk's name is its serial number too, of which virtio and SATA take 20 characters.
+DISK_PATTERN = r"^[a-z][a-z0-9-]{0,19}$"
 COMPETENCY_PATTERN = r"^B[1-3](\.[1-9]){0,2}$"
 LINE_PATTERN = r"^[^\x00-\x1f\x7f]+$"
 URL_PATTERN = r"^https?://[^\s'\"<>]+$"
@@ -41,6 +44,7 @@ PATTERNS: Mapping[str, str] = {
     NAME_PATTERN: N_("a name of 1 to 31 small letters, digits and dashes that starts with a letter"),
     SERVICE_PATTERN: N_("a name of 1 to 31 small letters, digits and underscores that starts with a letter"),
     INTERFACE_PATTERN: N_("a name of 1 to 15 small letters, digits and dashes that starts with a letter"),
+    DISK_PATTERN: N_("a name of 1 to 20 small letters, digits and dashes that starts with a letter"),
     COMPETENCY_PATTERN: N_("a competency such as B2.2.1"),
     LINE_PATTERN: N_("a text of one line"),
     URL_PATTERN: N_("an address that starts with http:// or https://"),
@@ -67,6 +71,8 @@ PATTERNS: Mapping[str, str] = {
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 ServiceName = Annotated[str, StringConstraints(pattern=SERVICE_PATTERN)]
 InterfaceName = Annotated[str, StringConstraints(pattern=INTERFACE_PATTERN)]
+DiskName = Annotated[str, StringConstraints(pattern=DISK_PATTERN)]
+DiskSize = Annotated[int, Field(ge=1, le=LARGEST_DISK)]  # GiB, as the guest sees it
 CompetencyId = Annotated[str, StringConstraints(pattern=COMPETENCY_PATTERN)]
 Sentence = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=LINE_PATTERN)]

@@ -47,12 +47,24 @@ def test_a_recipe_says_which_machine_the_image_wants(tmp_path: Path) -> None:
     assert (recipe.hardware.firmware, recipe.hardware.card) == (Firmware.UEFI, CardModel.E1000E)
 
 
+def test_a_recipe_says_which_disks_each_machine_has_too(tmp_path: Path) -> None:
+    path = tmp_path / "own.yml"
+    path.write_text(HEAD + "disks: {data: 20, log: 5}\n")
+    assert load_recipe(path).hardware.disks == {"data": 20, "log": 5}
+    shipped = {path.stem: dict(load_recipe(path, VALUES).disks) for path in RECIPES}
+    assert {name: disks for name, disks in shipped.items() if disks} == {
+        "fortigate": {"log": 30}, "truenas": {"data1": 20, "data2": 20},
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("nic: e1000f\n", "2:6: nic: expected one of"),
         ("nick: e1000\n", 'did you mean "nic"'),
         ("memory: 12\n", "2:9: memory"),
+        ("disks: {Data: 20}\n", "2:9: disks.Data: expected a name of 1 to 20 small letters"),
+        ("disks: {data: 4096}\n", "2:15: disks.data: expected a whole number from 1 to 2048"),
         ("secure_boot: true\n", "2:14: secure_boot: expected firmware: uefi beside it"),
         ("script: [{phase: boot, wait: 'login[', within: 5}]\n", "script[0].wait: expected a regular expression"),
         ("script: [{phase: boot, wait: 'x', within: 5, send: '${pasword}'}]\n", 'did you mean "password"'),

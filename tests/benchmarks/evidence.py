@@ -17,7 +17,7 @@ from statistics import median
 from labctl.exam.audit import Act
 from labctl.exam.evidence.collect import Collector, summary
 from labctl.exam.evidence.manifest import Manifest
-from labctl.exam.evidence.material import Machine, Material
+from labctl.exam.evidence.material import KeptDisk, Machine, Material
 from labctl.exam.evidence.verify import verify
 from labctl.exam.session import Session
 from labctl.lab.frozen import taken
@@ -51,7 +51,7 @@ def measure(folder: Path) -> dict[str, float]:
         seconds = time.perf_counter() - start
         figures.setdefault("first_collect_seconds", seconds)  # it reads the golden lab's disks too
         figures["collect_seconds"] = seconds
-        changed = sum(taken(machine.disk) for machine in material.machines)
+        changed = sum(taken(machine.root.file) for machine in material.machines)
         figures["size_ratio"] = size_of(collector.place(material)) / changed
         figures["evidence_mib"] = size_of(collector.place(material)) / MIB
     figures |= measure_verify(session)
@@ -83,7 +83,7 @@ def make_material(session: Session, number: str, golden: Path, frozen: Path) -> 
         shutil.copyfile(frozen, disk)
         console = disks.parent / f"m{place}.log"
         console.write_bytes(b"login: \n" * 2000)
-        machines.append(Machine(f"m{place}", f"lab.m{place}", "lab", disk, (golden,), console))
+        machines.append(Machine(f"m{place}", f"lab.m{place}", "lab", (KeptDisk(disk, (golden,)),), console))
     return Material(number, f"c{number}", f"lab-{number}", "golden", tuple(machines), "freeze-1")
 
 

@@ -17,6 +17,11 @@ HARDWARE = Hardware(Firmware.UEFI, secure_boot=True, tpm=True, card=CardModel.E1
 GIVEN = Given(System.WINDOWS, "server.iso", "0" * 64, "iso", 2048, HARDWARE, {"evaluation_days": 180, "edition": "Std"})
 
 
+@pytest.fixture(autouse=True)
+def _english(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABCTL_LANG", "en")
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> ImageStore:
     return ImageStore(tmp_path / "home")
@@ -70,6 +75,22 @@ def test_a_topology_knows_the_machine_of_what_was_given(store: ImageStore) -> No
     assert facts["fw-school"].services == frozenset()
     assert facts["fw-school"].minimum_memory == 700
     assert facts["fw-school"].command == "labctl image import FILE --name fw-school"
+
+
+def test_a_record_keeps_the_disks_of_its_machine_and_one_of_before_has_none(store: ImageStore) -> None:
+    hardware = Hardware(disks={"data1": 20, "data2": 40})
+    image = give(store, "nas-school", Given(System.IMPORT, "nas.ova", "1" * 64, "ova", 700, hardware))
+    assert image.given is not None
+    assert image.given.hardware == hardware
+    assert {"data1 of 20 GiB", "data2 of 40 GiB"} <= set(image.given.words)
+    assert describe_given("nas-school", image.given).hardware.disks == {"data1": 20, "data2": 40}
+    record = store.folder / f"nas-school-{image.key}.json"
+    data = json.loads(record.read_text())
+    del data["given"]["hardware"]["disks"]
+    record.write_text(json.dumps(data))
+    (before,) = store.list_images()
+    assert before.given is not None
+    assert before.given.hardware == Hardware()
 
 
 def test_a_record_with_an_unknown_machine_is_no_image(store: ImageStore) -> None:

@@ -25,6 +25,14 @@ def test_an_overlay_stands_on_its_base_for_qemu_too(base: Path, tmp_path: Path) 
     assert sorted(tmp_path.iterdir()) == [base.parent, disk]
 
 
+def test_an_empty_disk_stands_on_nothing_and_takes_no_room(tmp_path: Path) -> None:
+    disk = tmp_path / "web+data.qcow2"
+    overlay.create_overlay(None, disk, 20)
+    assert overlay.read_header(disk) == (None, 20 << 30)
+    assert disk.stat().st_blocks * 512 < 1 << 20
+    assert disk.stat().st_mode & 0o777 == 0o600
+
+
 # F-15
 def test_a_full_disk_is_said_and_leaves_nothing(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "bin" / "qemu-img"

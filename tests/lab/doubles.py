@@ -76,13 +76,13 @@ class Halt(Fault):
             time.sleep(0.01)
 
 
-FRESH = "clone"  # what the disk of a clone holds until somebody writes there
+FRESH, EMPTY = "clone", "nothing"  # what the disk of a clone, and one on no other, holds until somebody writes there
 PERSONAL = "a clone that knows its owner"
 
 
 def disk_of(xml: str) -> Path:
-    """Return the disk of a machine."""
-    (source,) = ElementTree.fromstring(xml).findall("devices/disk[@device='disk']/source")
+    """Return the disk that the system of a machine is on."""
+    source, *_others = ElementTree.fromstring(xml).findall("devices/disk[@device='disk']/source")
     return Path(source.get("file", ""))
 
 
@@ -324,10 +324,10 @@ class Images:
         path.write_text("overlay")
         self.fault.count()
 
-    def create_overlay_on(self, disk: Path, path: Path, size_gib: int) -> None:  # noqa: ARG002
+    def create_disk(self, frozen: Path | None, path: Path, size_gib: int) -> None:  # noqa: ARG002
         self.fault.count()
-        assert disk.exists()
-        path.write_text(FRESH)
+        assert frozen is None or frozen.exists()
+        path.write_text(FRESH if frozen else EMPTY)
         self.fault.count()
 
 

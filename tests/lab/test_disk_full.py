@@ -74,9 +74,9 @@ class RealDisks(Images):
     def create_overlay(self, image: Image, path: Path, size_gib: int) -> None:
         overlay.create_overlay(image.path, path, size_gib)
 
-    def create_overlay_on(self, disk: Path, path: Path, size_gib: int) -> None:
+    def create_disk(self, frozen: Path | None, path: Path, size_gib: int) -> None:
         self.before(path)
-        overlay.create_overlay(disk, path, size_gib)
+        overlay.create_overlay(frozen, path, size_gib)
 
 
 class Growing(Freezer):

@@ -10,7 +10,7 @@ from lxml import etree
 from labctl.errors import LabctlError
 from labctl.plan.model import Plan, PlannedNode
 from labctl.plan.observed import Tag
-from labctl.render.clone import clone_domain
+from labctl.render.clone import OtherDisks, clone_domain
 from labctl.render.tag import parse_tag
 from tests.worlds import plan
 
@@ -119,6 +119,31 @@ def test_a_clone_of_a_clone_and_of_itself_is_the_same(alice: Plan) -> None:
     assert cloned(alice) == once
 
 
+DATA = (
+    "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='/golden/fw+{name}.qcow2'/>"
+    "<target dev='{device}' bus='virtio'/><serial>{name}</serial></disk>"
+)
+
+
+def test_every_disk_of_a_clone_is_its_own_by_its_serial_number(alice: Plan) -> None:
+    node = replace(alice.node("fw"), disks={"data": 20, "spare": 5})
+    others = DATA.format(name="spare", device="vdc") + DATA.format(name="data", device="vdb")
+    seen = cloned(alice, SAVED.replace("</devices>", f"{others}</devices>"), node)
+    disks = ElementTree.fromstring(seen).findall("./devices/disk")
+    assert {disk.findtext("serial", ""): (disk.find("source") or disk[1]).get("file") for disk in disks} == {
+        name: str(path) for name, path in zip(("", "data", "spare"), alice.folders.disks(node), strict=True)
+    }
+    SCHEMA.assertValid(etree.fromstring(seen))
+    assert "/golden/" not in seen
+
+
+@pytest.mark.parametrize("disks", [{}, {"data": 20, "spare": 5}, {"log": 20}])
+def test_a_machine_that_was_saved_with_other_disks_is_told(alice: Plan, disks: dict[str, int]) -> None:
+    saved = SAVED.replace("</devices>", DATA.format(name="data", device="vdb") + "</devices>")
+    with pytest.raises(OtherDisks, match=r"its disks are fw.qcow2, fw\+data.qcow2; planned are fw.qcow2"):
+        cloned(alice, saved, replace(alice.node("fw"), disks=disks))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
@@ -127,7 +152,7 @@ def test_a_clone_of_a_clone_and_of_itself_is_the_same(alice: Plan) -> None:
         ("<source network='lctest-dmz-golden.dmz'/>", "", "on no network"),
         ("<boot dev='hd'/>", "<kernel>/var/lib/libvirt/lctest-dmz-golden.fw.fd</kernel>", "left in its <kernel>"),
         ("labctl:object", "labctl:other", "it has 0 of <metadata/"),
-        ("</devices>", "<disk device='disk'><source file='/x'/></disk></devices>", "it has 2 of <devices/disk"),
+        ("</devices>", "<disk device='disk'><source file='/x'/></disk></devices>", "its disks are fw.qcow2, fw.qcow2;"),
     ],
 )
 def test_another_machine_is_refused(alice: Plan, old: str, new: str, reason: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import libvirt
@@ -14,7 +15,7 @@ from labctl.render.identity import Keys, render_identity
 from labctl.render.inventory import Access, render_inventory, render_plays
 from labctl.render.xml import render_domain, render_network
 from labctl.shipped import shipped_folder
-from labctl.topology.hardware import System
+from labctl.topology.hardware import DiskBus, Hardware, System
 from labctl.topology.load import load_topology
 from labctl.topology.model import Topology
 from tests.worlds import catalogue, plan
@@ -67,6 +68,21 @@ def test_rendered_documents_are_the_golden_ones(case: str, update_golden: bool) 
             (folder / name).write_text(text, encoding="utf-8")
     expected = {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir() if path.name != "topology.yml"}
     assert seen == expected
+
+
+@pytest.mark.parametrize(("bus", "system"), [(DiskBus.VIRTIO, "sda"), (DiskBus.SATA, "sdd")])
+def test_disks_are_all_on_the_bus_of_the_image_and_a_disc_comes_behind_them(bus: DiskBus, system: str) -> None:
+    _topology, planned = load_case("disks")
+    networks = {network.member: network for network in planned.networks}
+    disks = {"data": 20, "spare": 5}
+    node = replace(planned.node("fw"), hardware=Hardware(disk_bus=bus), disks=disks)
+    root = etree.fromstring(render_domain(node, networks, planned.folders, "kvm"))
+    etree.RelaxNG(etree.parse(SCHEMAS / "domain.rng")).assertValid(root)
+    found = [(disk.get("device"), disk.find("target").attrib, disk.findtext("serial")) for disk in root.iter("disk")]
+    prefix = "vd" if bus is DiskBus.VIRTIO else "sd"
+    named = zip("abc", (None, *disks), strict=True)
+    expected = [("disk", {"dev": f"{prefix}{letter}", "bus": str(bus)}, name) for letter, name in named]
+    assert found == [*expected, ("cdrom", {"dev": system, "bus": "sata"}, None)]
 
 
 def golden_xml(kind: str) -> list[Path]:

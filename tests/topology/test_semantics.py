@@ -1,5 +1,6 @@
 """Meaning across the parts: what golden texts cannot count out."""
 
+from dataclasses import replace
 from ipaddress import IPv4Network
 from itertools import combinations
 from pathlib import Path
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labctl.topology.addresses import overlaps
+from labctl.topology.hardware import Hardware
 from labctl.topology.load import load_topology
 from labctl.topology.problems import ProblemsFound
 from labctl.topology.semantics import find_cycle
@@ -70,6 +72,23 @@ def test_the_meaning_of_parts_is_checked_beside_those_that_are_ill_formed(tmp_pa
         tmp_path, ("name: small", "nmae: small"), ("image: debian-13", "image: debian-31"), ("from: web", "from: wbe")
     )
     assert found == ["name", "nmae", "nodes.fw.image", "checks[0].from"]
+
+
+def test_disks_of_a_node_and_of_its_image_are_counted_together(tmp_path: Path) -> None:
+    nas = replace(known().images["debian-13"], hardware=Hardware(disks={f"data{number}": 20 for number in range(4)}))
+    catalogue = replace(known(), images={**known().images, "debian-13": nas})
+    for own, problems in (("{data0: 40, a: 1, b: 1, c: 1, d: 1}", 0), ("{a: 1, b: 1, c: 1, d: 1, e: 1}", 1)):
+        file = tmp_path / "lab.yml"
+        file.write_text(GOOD.read_text().replace("  fw:\n", f"  fw:\n    disks: {own}\n", 1))
+        if not problems:
+            assert load_topology(file, catalogue).nodes["fw"].disks["data0"] == 40
+            continue
+        with pytest.raises(ProblemsFound) as found:
+            load_topology(file, catalogue)
+        said = (
+            'nodes.fw.disks: expected at most 8 disks, with those of the image "debian-13" (data0, data1, data2, data3)'
+        )
+        assert f"11:12: {said}, found 9" in found.value.message
 
 
 @pytest.mark.parametrize("address", ["dhcp", "none"])

@@ -47,7 +47,8 @@ class Collector:
         needed: dict[int, tuple[Path, int]] = {}
         for material in materials:
             if not self.place(material).exists():
-                linked = all(same_disk(machine.disk, self.session) for machine in material.machines)
+                disks = [disk for machine in material.machines for disk in machine.disks]
+                linked = all(same_disk(disk.file, self.session) for disk in disks)
                 add_need(needed, self.session, estimate(material, linked=linked).fresh)
             if second and not (second / material.folder).exists():
                 add_need(needed, second, estimate(material, linked=False).all)
@@ -80,9 +81,10 @@ class Collector:
 
     def golden_tree(self, machine: Machine) -> Tree:
         """Return the configuration on the golden lab's disk of a machine."""
-        key = (machine.base[0], machine.paths)
+        base = machine.root.base
+        key = (base[0], machine.paths)
         if key not in self.trees:
-            self.trees[key] = read_tree(machine.base, machine.paths)
+            self.trees[key] = read_tree(base, machine.paths)
         return self.trees[key]
 
 
@@ -101,21 +103,21 @@ def same_disk(path: Path, folder: Path) -> bool:
 
 def write_disks(collector: Collector, material: Material, writing: Writing) -> None:
     """Keep each disk as what was written on top of the golden lab's, and say by hashes what that was."""
+
+    def keep(path: Path, source: Path) -> None:
+        link_or_copy(source, path, collector.copy)
+
     for machine in material.machines:
-        if not machine.disk.exists():
-            writing.missing.append(_("{node}: there is no frozen disk").format(node=machine.node))
-            continue
-
-        def keep(path: Path, source: Path) -> None:
-            link_or_copy(source, path, collector.copy)
-
-        for name, source in {f"{machine.node}.qcow2": machine.disk, **machine.board}.items():
-            writing.make(f"disks/{name}", partial(keep, source=source))
+        for name, source in {**{disk.file.name: disk.file for disk in machine.disks}, **machine.board}.items():
+            if source.exists():
+                writing.make(f"disks/{name}", partial(keep, source=source))
+            else:
+                writing.missing.append(_("{node}: there is no frozen disk").format(node=source.stem))
     known = read_hashes(collector.session / GOLDEN)
     disks: dict[str, JsonValue] = {}
-    for machine in material.machines:
-        layers: list[JsonValue] = [hash_base(path, known) for path in machine.base]
-        disks[machine.node] = layers
+    for disk in (disk for machine in material.machines for disk in machine.disks):
+        layers: list[JsonValue] = [hash_base(path, known) for path in disk.base]
+        disks[disk.file.stem] = layers
     write_durably(collector.session / GOLDEN, json.dumps(known).encode())
     writing.write_json("disks/golden.json", {"version": 1, "golden": material.golden, "disks": disks})
 
@@ -166,14 +168,14 @@ def write_configuration(collector: Collector, material: Material, writing: Writi
     """Compare each machine's configuration with the golden lab's, read from the kept disk; look for others' answers."""
     differences: list[Difference] = []
     for machine in material.machines:
-        if not machine.disk.exists() or not machine.base:
+        if not machine.root.file.exists() or not machine.root.base:
             writing.missing.append(_("{node}: there is no frozen disk").format(node=machine.node))
             continue
         if not machine.is_read:
             text = _("{node}: labctl reads configuration and typed commands from disks of Debian machines alone")
             writing.missing.append(text.format(node=machine.node))
             continue
-        end = read_tree(machine.chain, machine.paths)
+        end = read_tree(machine.root.chain, machine.paths)
         found = find_difference(machine.node, collector.golden_tree(machine), end, load_start(material, machine))
         writing.write(f"configuration/{machine.node}.diff", write_difference(found).encode("utf-8", "replace"))
         writing.write_json(f"configuration/{machine.node}.json", found.to_dict())
@@ -203,7 +205,7 @@ def write_logs(_collector: Collector, material: Material, writing: Writing) -> N
         except FileNotFoundError:
             writing.missing.append(_("{node}: its console wrote no log").format(node=machine.node))
         try:
-            for path, content in read_histories(machine.chain).items() if machine.is_read else ():
+            for path, content in read_histories(machine.root.chain).items() if machine.is_read else ():
                 name = f"logs/{machine.node}.{safe(path.strip('/').rpartition('/')[0].replace('/', '-'))}"
                 while f"{name}.history" in writing.files:  # two names may look the same once they are harmless
                     name += "_"

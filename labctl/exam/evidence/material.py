@@ -23,8 +23,21 @@ class Recorder(Protocol):
 
 
 @dataclass(frozen=True)
+class KeptDisk:
+    """A disk of a machine: the file of its frozen copy, and what that stands on, nearest first."""
+
+    file: Path
+    base: tuple[Path, ...] = ()
+
+    @property
+    def chain(self) -> tuple[Path, ...]:
+        """Return all its files, the topmost first."""
+        return (self.file, *self.base)
+
+
+@dataclass(frozen=True)
 class Machine:
-    """One machine. `name` and `seat` are libvirt's; `disk` is the frozen copy, `base` what it stands on, nearest first.
+    """One machine. `name` and `seat` are libvirt's; `disks` are the frozen ones, that of its system first.
 
     `paths` are watched beside /etc; `console` is the log of its serial console. `board` are the frozen files of what a
     UEFI machine remembers beside its disk, by what they are called in the evidence.
@@ -33,22 +46,21 @@ class Machine:
     node: str
     name: str
     seat: str
-    disk: Path
-    base: tuple[Path, ...]
+    disks: tuple[KeptDisk, ...]
     console: Path
     paths: tuple[str, ...] = ()
     system: System = System.DEBIAN
     board: Mapping[str, Path] = field(default_factory=dict)
 
     @property
-    def chain(self) -> tuple[Path, ...]:
-        """Return all files of its disk, the topmost first."""
-        return (self.disk, *self.base)
+    def root(self) -> KeptDisk:
+        """Return the disk that its system is on."""
+        return self.disks[0]
 
     @property
     def is_read(self) -> bool:
-        """Return whether labctl reads files from its disk: those of Debian lie on ext4."""
-        return self.system is System.DEBIAN and self.disk.exists()
+        """Return whether labctl reads files from its system's disk: those of Debian lie on ext4."""
+        return self.system is System.DEBIAN and self.root.file.exists()
 
 
 @dataclass(frozen=True)
@@ -88,7 +100,8 @@ class Size:
 
 def estimate(material: Material, *, linked: bool) -> Size:
     """Return about how much the evidence takes; `linked` tells that disks are on the same file system already."""
-    disks = sum(taken(machine.disk) for machine in material.machines if machine.disk.exists())
+    files = [disk.file for machine in material.machines for disk in machine.disks]
+    disks = sum(taken(file) for file in files if file.exists())
     others = [*(machine.console for machine in material.machines), *material.results.values()]
     others += material.flows.values()
     rest = sum(min(path.stat().st_size, CONSOLE_MOST) for path in others if path.exists())

@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 from labctl.errors import Refused
 from labctl.exam.audit import Act, Entry, Step, line_of, read_entries
-from labctl.exam.evidence.material import Machine, Material
+from labctl.exam.evidence.material import KeptDisk, Machine, Material
 from labctl.exam.evidence.store import read_whole
 from labctl.exam.load import Paper
 from labctl.exam.recette import Moment, results_file
@@ -61,7 +61,7 @@ def find_material(
     layout = place.layout(candidate.lab, paper.topology)
     seen = own_domains(place, candidate.lab)
     tags = [one.tag for one in seen.values() if one.tag]
-    nodes = [node.member for node in layout.nodes]
+    nodes, kept = [node.member for node in layout.nodes], FrozenLab("", "", copy)
     starts = {node: start_file(session.folder, candidate.owner, node) for node in nodes}
     flows = flows_files(session.folder, candidate.owner, layout) if paper.exam.evidence.flows else {}
     return Material(
@@ -71,11 +71,11 @@ def find_material(
         golden=next((tag.golden for tag in tags if tag.golden), ""),
         machines=tuple(
             Machine(
-                node=node.member, name=node.name, seat=layout.seat, disk=copy / "disks" / f"{node.member}.qcow2",
-                base=own_base(place, copy / "disks" / f"{node.member}.qcow2"),
+                node=node.member, name=node.name, seat=layout.seat,
+                disks=tuple(KeptDisk(disk, own_base(place, disk)) for disk in kept.disks(node)),
                 console=layout.folders.serial_log(node.member),
                 paths=tuple(paper.exam.evidence.paths.get(node.member, ())),
-                system=node.system, board=find_board(FrozenLab("", "", copy), node.member),
+                system=node.system, board=find_board(kept, node.member),
             )
             for node in layout.nodes
         ),

@@ -12,11 +12,12 @@ import pytest
 from labctl.errors import ExitCode, LabctlError, Refused
 from labctl.exam.evidence.collect import Collector, summary, told_missing
 from labctl.exam.evidence.manifest import Manifest, find_names
-from labctl.exam.evidence.material import Machine, Material, estimate
+from labctl.exam.evidence.material import KeptDisk, Machine, Material, estimate
 from labctl.exam.evidence.store import Partial
 from labctl.exam.evidence.tree import dump_tree, read_tree
 from labctl.exam.evidence.verify import verify
 from labctl.exam.session import Session
+from labctl.images.overlay import create_overlay
 from labctl.lab.frozen import taken
 from labctl.monitor import Silent
 from labctl.topology.hardware import System
@@ -67,8 +68,9 @@ def material(tmp_path: Path, session: Session) -> Material:
     results.write_text('{"checks": []}')
     flows = tmp_path / "flows.json"
     flows.write_text('{"flows": []}')
-    web = Machine("web", "small-c001.web", "small-c001", frozen / "web.qcow2", (base,), tmp_path / "web.log")
-    dead = Machine("dead", "small-c001.dead", "small-c001", frozen / "dead.qcow2", (), tmp_path / "dead.log")
+    disks, none = (KeptDisk(frozen / "web.qcow2", (base,)),), (KeptDisk(frozen / "dead.qcow2"),)
+    web = Machine("web", "small-c001.web", "small-c001", disks, tmp_path / "web.log")
+    dead = Machine("dead", "small-c001.dead", "small-c001", none, tmp_path / "dead.log")
     return Material(
         number="001", folder="c001", lab="small-c001", golden="small-0123456789ab", machines=(web, dead),
         copy="freeze-1", history=({"what": "reset"},), log=b"{}\n", values={"page": "plan", "port": 7080},
@@ -115,10 +117,39 @@ def test_every_part_is_there_and_what_is_not_is_said(
     assert said["files"] == 18
 
 
+def test_each_disk_of_a_machine_is_kept_with_the_hashes_of_what_it_stands_on(
+    collector: Collector, material: Material, session: Session, tmp_path: Path
+) -> None:
+    frozen, empty = material.machines[0].root.file.parent, tmp_path / "golden+data.qcow2"
+    create_overlay(None, empty, 1)
+    create_overlay(empty, frozen / "web+data.qcow2", 1)
+    create_overlay(None, frozen / "web+new.qcow2", 1)
+    others = (KeptDisk(frozen / "web+data.qcow2", (empty,)), KeptDisk(frozen / "web+new.qcow2"))
+    lost = KeptDisk(frozen / "web+lost.qcow2")
+    web = replace(material.machines[0], disks=(*material.machines[0].disks, *others, lost))
+    asked = replace(material, machines=(web,))
+    fewer = replace(asked, machines=(material.machines[0],))
+    others_take = sum(taken(disk.file) for disk in others)
+    assert estimate(asked, linked=False).all - estimate(fewer, linked=False).all == others_take > 0
+    whole = collector.collect(asked, signed(session))
+    folder = session.folder / "evidence/c001"
+    assert whole is not None
+    assert {name for name in find_names(folder) if name.startswith("disks/")} == {
+        "disks/web.qcow2", "disks/web+data.qcow2", "disks/web+new.qcow2", "disks/golden.json",
+    }  # fmt: skip
+    assert "web+lost" in " ".join(told_missing(whole))
+    golden = json.loads((folder / "disks/golden.json").read_text())["disks"]
+    assert {name: len(layers) for name, layers in golden.items()} == {
+        "web": 1, "web+data": 1, "web+new": 0, "web+lost": 0,
+    }  # fmt: skip
+    assert golden["web+data"][0]["name"] == "golden+data.qcow2"
+    assert verify(folder).ok
+
+
 def test_evidence_takes_little_more_than_what_changed(
     collector: Collector, material: Material, session: Session
 ) -> None:
-    disk = material.machines[0].disk
+    disk = material.machines[0].root.file
     collector.collect(material, signed(session))
     folder = session.folder / "evidence/c001"
     assert (folder / "disks/web.qcow2").stat().st_ino == disk.stat().st_ino  # no second copy on the same disk
@@ -167,10 +198,10 @@ def test_of_a_machine_that_is_no_debian_disk_and_board_are_kept_and_the_rest_is_
 
 def test_a_hostile_disk_is_kept_and_told(collector: Collector, material: Material, session: Session) -> None:
     web = material.machines[0]
-    data = bytearray(web.disk.read_bytes())
+    data = bytearray(web.root.file.read_bytes())
     for at in range(len(data) // 2, len(data)):
         data[at] = 0xFF
-    web.disk.write_bytes(data)
+    web.root.file.write_bytes(data)
     whole = collector.collect(material, signed(session))
     assert whole is not None
     assert "web" in " ".join(told_missing(whole))
@@ -180,10 +211,10 @@ def test_a_hostile_disk_is_kept_and_told(collector: Collector, material: Materia
 def test_names_from_a_disk_lead_nowhere(
     collector: Collector, material: Material, session: Session, tmp_path: Path
 ) -> None:
-    base = material.machines[0].base[0]
+    base = material.machines[0].root.base[0]
     tree = make_tree(tmp_path / "evil", {"etc/x": b"", "home/..%2f\x1b[2J/.bash_history": b"evil\n"})
     disk = make_disk(tree, tmp_path / "evil.qcow2")
-    evil = replace(material.machines[0], disk=disk, base=())
+    evil = replace(material.machines[0], disks=(KeptDisk(disk),))
     assert base.exists()
     whole = collector.collect(replace(material, machines=(evil,)), signed(session))
     assert whole is not None
@@ -212,9 +243,10 @@ def test_a_full_disk_in_the_middle_keeps_what_is_there(material: Material, tmp_p
     with mount_small_disk(tmp_path / "small", "24m") as small:
         session = make_session(small.folder, HandClock(), 1)
         big = tmp_path / "big.qcow2"
-        big.write_bytes(material.machines[0].disk.read_bytes() + os.urandom(6 * MIB))
+        big.write_bytes(material.machines[0].root.file.read_bytes() + os.urandom(6 * MIB))
         first = replace(material.machines[0], node="first")
-        wanted = replace(material, machines=(first, replace(first, node="second", disk=big)), results={})
+        second = replace(first, node="second", disks=(KeptDisk(big, first.root.base),))
+        wanted = replace(material, machines=(first, second), results={})
         collector = Collector(session.folder, Screen(), Silent())
         (session.folder / "evidence/c000").mkdir()
         (session.folder / "evidence/c000/earlier").write_bytes(b"earlier")
