@@ -34,7 +34,7 @@ from tests.lab.doubles import World, make_place
 from tests.lab.windows.private import LabDoor
 from tests.worlds import catalogue, dmz
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.vm, pytest.mark.apart, pytest.mark.timeout(600)]
 
 MEMBER = "client"
 DISKS = {"data": 1, "spare": 1}
