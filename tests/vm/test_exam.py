@@ -233,7 +233,7 @@ def freeze_during_a_reset(session: Installation) -> None:
         while not entries("104", "reset"):
             assert time.monotonic() < until
             time.sleep(0.2)
-        done = session.run("exam", "freeze", NAME, "--candidate", "104", "--reason", "ill")
+        done = session.run("exam", "freeze", NAME, "--candidate", "104", "--reason", "ill", "--yes")
         assert done.returncode == 0, done.stdout + done.stderr
         expect(console.locator("#console-state")).not_to_have_text(re.compile("Connecté"), timeout=10_000)
         expect(page.locator(".clock")).to_contain_text("figé", timeout=10_000)
