@@ -13,7 +13,8 @@ pytestmark = [pytest.mark.vm, pytest.mark.labs, pytest.mark.timeout(2400)]
 
 LIAISON = ShippedLab("liaison")
 
-# Both routers hold the address, and the second one would not share it after a reboot.
+# Both routers hold the address, the second one, which has no tunnel, is found by the server, and it would not share the
+# address after a reboot.
 TWO_MASTERS = """
 sed -i 's/virtual_router_id 10$/virtual_router_id 11/' /etc/keepalived/keepalived.conf
 systemctl reload keepalived
@@ -22,7 +23,7 @@ systemctl disable keepalived
 
 TOO_OPEN = (
     sabotage("r1", "chmod 644 /etc/wireguard/wg0.key", "key-private"),
-    sabotage("r2", TWO_MASTERS, "second-router-waits second-router-boot"),
+    sabotage("r2", TWO_MASTERS, "second-router-waits second-router-boot agency-to-server agency-pings-server"),
     sabotage("r3", "systemctl disable --now nftables", "operator-not-to-agency"),
 )
 LOST = (
