@@ -123,6 +123,7 @@ class Pool:
         except Lost:
             if not self._served or time.monotonic() >= until:
                 raise
+        # Here, because few runs ever come here, and `labctl status` starts sooner without it.
         from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
         for attempt in Retrying(

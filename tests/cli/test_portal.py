@@ -10,6 +10,7 @@ import socket as socketlib
 import ssl
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from pathlib import Path
 import pytest
 from pypdf import PdfReader
 
+from labctl.cli.portal import announce
 from labctl.worker.client import BlockingClient
 from labctl.worker.requests import AskHealth, Login
 from labctl.worker.wire import NotDone
@@ -229,3 +231,15 @@ def test_a_portal_mends_its_worker_and_ends_with_everything(outside: Installatio
     assert "PRIVATE KEY" not in said
     key = home / "portal" / "tls" / "key.pem"
     assert key.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_address_is_told_at_last_where_the_worker_does_not_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("labctl.cli.portal.STARTED_WITHIN", 0.5)
+    stopping = threading.Event()
+    announce("https://labs.example/", tmp_path / "worker.sock", stopping)
+    assert capsys.readouterr().out == "https://labs.example/\n"
+    stopping.set()
+    announce("https://labs.example/", tmp_path / "worker.sock", stopping)
+    assert capsys.readouterr().out == "", "it has ended before it served"
