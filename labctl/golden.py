@@ -27,7 +27,7 @@ from labctl.lab.wish import Pace, Stop, Wish
 from labctl.lab.workplace import Workplace
 from labctl.language import _
 from labctl.monitor import Event, Monitor, Progress
-from labctl.plan.lab import RENDER_VERSION
+from labctl.plan.lab import RENDER_VERSION, roles_hash
 from labctl.plan.model import Plan, PlannedNode
 from labctl.plan.names import SEATS, digest
 from labctl.store import now
@@ -41,11 +41,12 @@ def golden_parts(place: Workplace, topology: Topology) -> dict[str, str]:
     """Return the hashes of all that a golden lab is made from, by name: what changed can then be said."""
     layout = place.layout(f"{topology.name}-golden", topology)
     images = sorted({place.image_identity(node.image) for node in layout.nodes})
+    services = (service for node in layout.nodes for service in node.services)
     return {
         # Faults come after: a trainer who writes one more does not wait for a new golden lab. Variants have their
         # defaults in it, and those are in the rest of the topology.
         "topology": digest(topology.model_dump_json(exclude={"faults", "variants"}))[:16],
-        "playbooks": place.setting.playbooks[:16],
+        "playbooks": roles_hash(services, place.setting)[:16],
         "images": digest(*images)[:16],
         "render": RENDER_VERSION,
     }

@@ -6,13 +6,10 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import ansible_runner
 from pydantic import JsonValue
@@ -22,7 +19,6 @@ from labctl.language import _
 from labctl.monitor import Event, Monitor, Progress
 
 KEPT_RUNS = 5  # artifact folders kept per lab
-GOOD_FOR = 1.0  # seconds for which what was seen of the roles holds
 FORKS = 12
 STEP = "configure"
 EMPTY_SETTINGS = "ansible.cfg"  # Ansible wants a file of this name, /dev/null will not do
@@ -80,59 +76,6 @@ class Report:
     def failed(self) -> tuple[NodeReport, ...]:
         """Return the nodes that are not configured."""
         return tuple(report for report in self.nodes.values() if not report.succeeded)
-
-
-class Stamp(NamedTuple):
-    """A file below a folder as a walk sees it: name from the folder on, path, and what changes with its content."""
-
-    name: str
-    path: str
-    inode: int
-    size: int
-    modified: int
-
-
-def playbooks_hash(playbooks: Path) -> str:
-    """Return the SHA-256 of all files below the playbooks folder, by path and content."""
-    return hash_files(tuple(sorted(stamp_files(str(playbooks), ""))))
-
-
-@dataclass
-class Watched:
-    """A folder of playbooks whose hash is asked for at every lab of a class; its files are looked at once a second."""
-
-    folder: Path
-    _hash: str = ""
-    _until: float = 0.0
-
-    def hash(self) -> str:
-        """Return the hash as it was within the last second."""
-        now = time.monotonic()
-        if now >= self._until:
-            self._hash, self._until = playbooks_hash(self.folder), now + GOOD_FOR
-        return self._hash
-
-
-def stamp_files(folder: str, below: str) -> Iterator[Stamp]:
-    """Yield the files below a folder; `below` is what stands before their names."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir():
-                if entry.name != "__pycache__":
-                    yield from stamp_files(entry.path, f"{below}{entry.name}/")
-            elif entry.is_file():  # an editor's lock is a link that leads nowhere
-                found = entry.stat()
-                yield Stamp(f"{below}{entry.name}", entry.path, found.st_ino, found.st_size, found.st_mtime_ns)
-
-
-@lru_cache(maxsize=8)
-def hash_files(files: Sequence[Stamp]) -> str:
-    """Return the SHA-256 of files; those of a class are read once, and again when a stamp is another one."""
-    total = sha256()
-    for file in files:
-        total.update(file.name.encode() + b"\0")
-        total.update(sha256(Path(file.path).read_bytes()).digest())
-    return total.hexdigest()
 
 
 def configure(

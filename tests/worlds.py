@@ -13,7 +13,7 @@ from labctl.topology.catalogue import Catalogue, load_catalogue
 from labctl.topology.load import load_topology
 from labctl.topology.model import Topology
 
-SETTING = Setting(Path("/srv/labctl"), playbooks="0" * 64)
+SETTING = Setting(Path("/srv/labctl"))
 
 
 @cache

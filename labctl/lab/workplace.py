@@ -25,7 +25,7 @@ from labctl.plan.lab import Setting, plan_lab
 from labctl.plan.model import ActionKind, Folders, Plan, PlannedImage
 from labctl.plan.names import SEATS, digest
 from labctl.plan.observed import Endpoint, Observed
-from labctl.playbook import Watched
+from labctl.roles import WatchedRoles
 from labctl.shipped import shipped_folder
 from labctl.ssh import Login
 from labctl.store import Store
@@ -72,14 +72,14 @@ class Workplace(Site):
         )
 
     @cached_property
-    def roles(self) -> Watched:
-        """Return the roles, whose hash is part of what a machine is configured from."""
-        return Watched(self.playbooks / "roles")
+    def roles(self) -> WatchedRoles:
+        """Return the roles, whose hashes are part of what a machine is configured from."""
+        return WatchedRoles(self.playbooks)
 
     @property
     def setting(self) -> Setting:
         """Return what planning takes from here."""
-        return Setting(self.home, self.prefix, self.roles.hash())
+        return Setting(self.home, self.prefix, self.roles.hashes())
 
     def observe(self, lab: str, seen: Observed | None = None) -> Observed:
         """Return the host with the files of one lab and the images that are built; `seen` saves another look."""

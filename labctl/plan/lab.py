@@ -1,8 +1,8 @@
 """Turns a topology, an owner and the observed host into the plan of one lab: the same input gives the same bytes."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -34,12 +34,12 @@ RENDER_VERSION = "1"  # raised when rendered machines change in a way that runni
 class Setting:
     """What planning takes from this installation.
 
-    `prefix` starts every libvirt name, empty for the real one; `playbooks` is the hash of the playbooks folder.
+    `prefix` starts every libvirt name, empty for the real one; `roles` has the hash of each role's files.
     """
 
     home: Path
     prefix: str = ""
-    playbooks: str = ""
+    roles: Mapping[str, str] = field(default_factory=dict)
 
     def folders(self, lab: str, seat: str = "") -> Folders:
         """Return where a lab keeps its files; `seat` is the seat that it took over, empty for its own."""
@@ -228,4 +228,9 @@ def machine_hash(node: PlannedNode) -> str:
 def services_hash(given: Mapping[str, Mapping[str, JsonValue]], setting: Setting) -> str:
     """Return the hash of all that the playbooks make of a node with these services."""
     services = json.dumps(given, sort_keys=True, default=dict)
-    return names.digest(setting.playbooks, services)[:16]
+    return names.digest(roles_hash(given, setting), services)[:16]
+
+
+def roles_hash(services: Iterable[str], setting: Setting) -> str:
+    """Return the hash of the roles of services."""
+    return names.digest(*(f"{service} {setting.roles.get(service, '')}" for service in sorted(set(services))))

@@ -45,7 +45,7 @@ class World:
 
     def plan(self, owner: str) -> Plan:
         topology: Topology = dmz()
-        setting = Setting(self.folder, "lctest-", playbooks="0" * 64)
+        setting = Setting(self.folder, "lctest-")
         return plan_lab(topology, f"thaw-{owner}", catalogue(), Observed(), setting)
 
     def node(self, owner: str) -> PlannedNode:

@@ -64,7 +64,7 @@ class School:
     bus: DiskBus
 
     def plan(self, owner: str, golden: str = "") -> Plan:
-        setting = Setting(self.place.home, "lctest-", playbooks="0" * 64)
+        setting = Setting(self.place.home, "lctest-")
         plan = plan_lab(dmz(), f"{owner}-{self.bus}", catalogue(), Observed(), setting, golden=golden)
         node = replace(
             plan.node(MEMBER), memory=32, disk=1, disks=DISKS, system=System.IMPORT,

@@ -284,9 +284,9 @@ def shipped_folder_with(folder: Path, text: str) -> Path:
 
 def test_a_golden_lab_says_whether_it_is_current_and_what_changed(tmp_path: Path) -> None:
     place = make_place(tmp_path / "home", World())
-    bring(place, "alice")
+    text = SMALL.read_text().replace("after: [server]", "after: [server]\n    services: { client: {} }")
+    bring(place, "alice", source=shipped_folder_with(tmp_path / "first", text) / "small.yml")
     (golden,) = list_golden(place)
-    text = SMALL.read_text()
     assert golden.source.read_text() == text
     shipped = shipped_folder_with(tmp_path / "shipped", text)
     assert judge(place, golden, shipped) == Verdict(Freshness.CURRENT)
@@ -295,8 +295,11 @@ def test_a_golden_lab_says_whether_it_is_current_and_what_changed(tmp_path: Path
     assert verdict == Verdict(Freshness.STALE, ("topology",), ("version", "nodes.desk"))
     playbooks = tmp_path / "playbooks"
     shutil.copytree(place.playbooks, playbooks)
-    (playbooks / "roles" / "new.yml").write_text("changed: true\n")
+    (playbooks / "roles" / "dhcp" / "new.yml").write_text("changed: true\n")
     shipped_folder_with(shipped, text)
+    other = replace_fields(place, playbooks=playbooks)
+    assert judge(other, golden, shipped) == Verdict(Freshness.CURRENT)  # a role of other labs
+    (playbooks / "roles" / "client" / "new.yml").write_text("changed: true\n")
     other = replace_fields(place, playbooks=playbooks)
     assert judge(other, golden, shipped) == Verdict(Freshness.STALE, ("playbooks",))
 

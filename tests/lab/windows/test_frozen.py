@@ -60,7 +60,7 @@ class School:
     place: Workplace
 
     def plan(self, owner: str, golden: str = "") -> Plan:
-        setting = Setting(self.place.home, "lctest-", playbooks="0" * 64)
+        setting = Setting(self.place.home, "lctest-")
         plan = plan_lab(dmz(), owner, catalogue(), Observed(), setting, golden=golden)
         node = replace(plan.node(MEMBER), memory=MEMORY, disk=1, system=System.IMPORT, hardware=HARDWARE)
         return replace(plan, nodes=(node,))
