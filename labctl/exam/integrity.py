@@ -8,13 +8,16 @@ another lab from one's own.
 """
 
 import json
+from base64 import b64encode
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 
 from pydantic import JsonValue
 
+from labctl import powershell
 from labctl.exam.doors import Proof
 from labctl.language import _
 
@@ -22,6 +25,8 @@ PORTS = (22, 80, 443, 5900, 8443, 16509, 16514)  # SSH, pages, screens, the port
 INTERNET = (("192.0.43.8", 80), ("1.1.1.1", 443), ("9.9.9.9", 53))  # IANA's example.org, two public resolvers
 SECONDS = 3  # for a connection: nothing here is far away
 ETHERTYPE = 0x88B5  # for local experiments (IEEE 802): nothing answers it, and no lab teaches it
+MARK_PORT = 0x88B5  # UDP to all nodes of a link (ff02::1), where a program may not send frames
+LOOK_AROUND = Path(__file__).with_name("look_around.ps1")
 SHOWN = 4  # targets that a reason names
 
 
@@ -143,6 +148,14 @@ def make_program(targets: Sequence[Target], mark: str) -> bytes:
     """Return the Python program that a machine runs; what it is told is a literal of JSON, never code."""
     told = json.dumps([[[one.address, one.port] for one in targets], mark, SECONDS])
     return f"INPUT = {told!r}\nETHERTYPE = {ETHERTYPE}\n{PROGRAM}".encode()
+
+
+def make_script(targets: Sequence[Target], mark: str) -> bytes:
+    """Return what a Windows machine reads to do the same, by `powershell.RUN_SCRIPT`; what it is told is base64."""
+    asked = [{"address": one.address, "port": one.port} for one in targets]
+    told = json.dumps({"targets": asked, "mark": mark, "seconds": SECONDS, "port": MARK_PORT})
+    script = LOOK_AROUND.read_text(encoding="utf-8")
+    return powershell.payload(f"$told = {powershell.quote(b64encode(told.encode()).decode())}\n{script}")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import secrets
 import socket
 import struct
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -13,18 +13,22 @@ from typing import Protocol
 
 import psutil
 
+from labctl import powershell
 from labctl.crew import Crew
 from labctl.errors import LabctlError
 from labctl.exam.doors import Proof
 from labctl.exam.integrity import (
     ETHERTYPE,
+    MARK_PORT,
     Answers,
     HostView,
     Isolation,
+    Target,
     Zone,
     find_targets,
     judge_isolation,
     make_program,
+    make_script,
     read_answers,
 )
 from labctl.hypervisor.host_network import LINKS, ROUTES, read_routes
@@ -38,15 +42,19 @@ from labctl.topology.model import Segment, Topology
 DEADLINE = 60.0  # seconds for all questions of one machine
 SETTLE = 0.3  # seconds for the last frame to arrive
 ETH_P_ALL, SO_ATTACH_FILTER = 0x0003, 26
+LOAD_HALF, LOAD_BYTE, IS, RETURN = 0x28, 0x30, 0x15, 0x06  # of classic BPF: ldh, ldb, jeq, ret
 MOST_FRAMES = 10_000
 MOST_PORTS = 40  # of the host, that are tried: each costs every machine a connection
-PYTHON = ["/usr/bin/python3", "-I", "-S", "-"]
+PROGRAMS: Mapping[System, tuple[Sequence[str], Callable[[Sequence[Target], str], bytes]]] = {
+    System.DEBIAN: (("/usr/bin/python3", "-I", "-S", "-"), make_program),
+    System.WINDOWS: (powershell.RUN_SCRIPT, make_script),
+}
 
 
 class Inside(Protocol):
-    """The machines of one lab, that can be told to run a program."""
+    """The machines of one lab, that can be told to look around."""
 
-    def run(self, node: str, program: bytes) -> bytes: ...  # noqa: D102  a Protocol's method is named after the consumer's need
+    def look(self, node: str, targets: Sequence[Target], mark: str) -> bytes: ...  # noqa: D102  a Protocol's method is named after the consumer's need
 
 
 class Ear(Protocol):
@@ -70,8 +78,18 @@ def listen() -> Iterator[Ear | None]:
 
 
 def only_marks() -> bytes:
-    """Return the filter (classic BPF) that lets frames of one EtherType through: a busy host has many others."""
-    words = ((0x28, 0, 0, 12), (0x15, 0, 1, ETHERTYPE), (0x06, 0, 0, 0xFFFF), (0x06, 0, 0, 0))
+    """Return the filter (classic BPF) that lets marks through alone: a busy host has many other frames."""
+    words = (
+        (LOAD_HALF, 0, 0, 12),  # the EtherType
+        (IS, 6, 0, ETHERTYPE),
+        (IS, 0, 4, 0x86DD),  # IPv6
+        (LOAD_BYTE, 0, 0, 20),  # what is in it
+        (IS, 0, 2, socket.IPPROTO_UDP),
+        (LOAD_HALF, 0, 0, 56),  # the port that it is sent to
+        (IS, 1, 0, MARK_PORT),
+        (RETURN, 0, 0, 0),
+        (RETURN, 0, 0, 0xFFFF),
+    )
     program = b"".join(struct.pack("HBBI", *word) for word in words)
     kept = ctypes.create_string_buffer(program)
     FILTERS.append(kept)  # the kernel reads it during setsockopt(2), after this function has ended
@@ -110,7 +128,7 @@ def probe(
 
     def ask(node: str) -> Answers:
         try:
-            return read_answers(inside.run(node, make_program(targets.targets, marks[node])))
+            return read_answers(inside.look(node, targets.targets, marks[node]))
         except (LabctlError, TimeoutError) as exc:
             return Answers(error=str(exc))
 
@@ -130,14 +148,14 @@ class AgentInside:
     def __init__(self, place: Workplace, layout: Plan) -> None:
         self._place, self._layout = place, layout
 
-    def run(self, node: str, program: bytes) -> bytes:
-        """Return what the program printed. Raises LabctlError."""
+    def look(self, node: str, targets: Sequence[Target], mark: str) -> bytes:
+        """Return what the program of this machine's system printed. Raises LabctlError."""
         planned = self._layout.node(node)
-        if planned.system is not System.DEBIAN:
-            raise LabctlError(_("labctl looks around from inside Debian machines alone"))
-        seat = self._layout.seat
-        ended = self._place.freezer.guest_exec(planned.name, seat, PYTHON, program, deadline=DEADLINE)
-        return ended.stdout
+        if planned.system not in PROGRAMS:
+            raise LabctlError(_("labctl looks around from inside Debian and Windows machines alone"))
+        argv, make = PROGRAMS[planned.system]
+        words, seat = make(targets, mark), self._layout.seat
+        return self._place.freezer.guest_exec(planned.name, seat, argv, words, deadline=DEADLINE).stdout
 
 
 def view_host(routes: Path = ROUTES) -> HostView:

@@ -1,18 +1,24 @@
 """Isolation is proven by what did not answer and by a mark that was seen where it belongs, and nowhere else."""
 
 import json
+import re
 import socket
 import subprocess
 import sys
+import time
+from base64 import b64decode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
+import tree_sitter_powershell
+from tree_sitter import Language, Parser
 
 from labctl.errors import LabctlError
 from labctl.exam.integrity import (
+    MARK_PORT,
     Answers,
     HostView,
     Isolation,
@@ -21,6 +27,7 @@ from labctl.exam.integrity import (
     find_targets,
     judge_isolation,
     make_program,
+    make_script,
     read_answers,
 )
 from labctl.exam.isolation import Ear, listen, own_links, probe, read_gateways, view_host, zones_before_start
@@ -128,9 +135,10 @@ def test_the_program_of_the_machines_knocks_for_real() -> None:
 class Lab:
     """Machines that are where this process is; one of them cannot be asked."""
 
-    def run(self, node: str, program: bytes) -> bytes:
+    def look(self, node: str, targets: Sequence[Target], mark: str) -> bytes:
         if node == "dead":
             raise LabctlError("switched off")
+        program = make_program(targets, mark)
         return subprocess.run([sys.executable, "-I", "-S", "-"], input=program, capture_output=True, check=True).stdout
 
 
@@ -174,10 +182,40 @@ def test_a_mark_is_heard_on_the_links_that_it_passes() -> None:
             one.bind(("lct-a", 0))
             one.send(b"\xff" * 6 + one.getsockname()[4] + b"\x88\xb5" + b"labctl-mark".ljust(60, b"\0"))
             one.send(b"\xff" * 6 + one.getsockname()[4] + b"\x08\x00" + b"labctl-other".ljust(60, b"\0"))
+            with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as two:  # as Windows machines do
+                two.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, socket.if_nametoindex("lct-a"))
+                until = time.monotonic() + 15
+                for mark, port in (("labctl-udp", MARK_PORT), ("labctl-port", MARK_PORT + 1)):
+                    while not is_sent(two, mark, port):
+                        assert time.monotonic() < until
+                        time.sleep(0.2)
             assert ear.heard("labctl-mark") == {"lct-a", "lct-b"}
+            assert ear.heard("labctl-udp") == {"lct-a", "lct-b"}
+            assert ear.heard("labctl-port") == frozenset()
             assert ear.heard("labctl-other") == frozenset()
     finally:
         subprocess.run(["ip", "link", "del", "lct-a"], check=True)
+
+
+def is_sent(sender: socket.socket, mark: str, port: int) -> bool:
+    """Return whether a mark was sent to all nodes; a new link has no address of its own for a second or two."""
+    try:
+        return sender.sendto(mark.encode(), ("ff02::1", port)) == len(mark)
+    except OSError:
+        return False
+
+
+def test_a_windows_machine_is_told_the_same_by_its_own_program() -> None:
+    script = b64decode(make_script(TARGETS, "labctl-mark")).decode()
+    tree = Parser(Language(tree_sitter_powershell.language())).parse(script.encode())
+    assert not tree.root_node.has_error
+    line, rest = script.split("\n", 1)
+    found = re.fullmatch(r"\$told = '([A-Za-z0-9+/=]+)'", line)
+    assert found
+    told = json.loads(b64decode(found[1]))
+    assert told["targets"] == [{"address": "10.1.2.3", "port": 22}, {"address": "1.1.1.1", "port": 443}]
+    assert (told["mark"], told["port"]) == ("labctl-mark", MARK_PORT)
+    assert set(re.findall(r"\$wanted\.(\w+)", rest)) == set(told)
 
 
 def test_a_labs_own_links_are_its_bridges_and_their_ports(tmp_path: Path) -> None:

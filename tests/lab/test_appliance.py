@@ -139,8 +139,8 @@ def test_nobody_logs_in_where_there_is_no_server_of_labctls(firewall: PlannedNod
         ssh.run(login, ["true"], deadline=600)
     (reply,) = SshProber(ssh, {"fw": login}).probe("fw", [ask(make({"type": "ping", "to": "web"}))])
     assert "fw has no SSH server" in reply.error
-    with pytest.raises(LabctlError, match="from inside Debian machines alone"):
-        AgentInside(make_place(folders.top / "home", World()), plan(topology=opnsense())).run("fw", b"")
+    with pytest.raises(LabctlError, match="from inside Debian and Windows machines alone"):
+        AgentInside(make_place(folders.top / "home", World()), plan(topology=opnsense())).look("fw", (), "mark")
 
 
 def test_no_check_and_no_fault_runs_on_a_machine_that_labctl_cannot_log_in_to(tmp_path: Path) -> None:
