@@ -61,7 +61,9 @@ def test_the_second_router_takes_over_and_gives_back(labctl: Installation) -> No
     """What the topology tells students to measure: the server's gateway is silent for a few seconds at most."""
     holds = "timeout 60 sh -c 'until ip -br address show dev lan | grep -q 172.16.10.254/24; do sleep 1; done'"
     first = f"{PREFIX}{LIAISON.lab}.r1"
-    LIAISON.on(labctl, "serveur", "systemd-run --quiet --unit=measure sh -c 'ping -i 0.5 172.16.10.254 >/run/measure'")
+    answered = "timeout 60 sh -c 'until grep -q icmp_seq /run/measure; do sleep 0.2; done'"
+    measure = f"systemd-run --quiet --unit=measure sh -c 'ping -i 0.5 172.16.10.254 >/run/measure'; {answered}"
+    LIAISON.on(labctl, "serveur", measure)
     virsh("suspend", first)  # it says nothing more, not even that it goes
     try:
         LIAISON.on(labctl, "r2", holds)
