@@ -27,6 +27,7 @@ from labctl.topology.catalogue import Catalogue
 from labctl.topology.hardware import ANSWERS, COMMON, System
 from labctl.topology.model import Interface, Internet, Node, Segment, Topology
 
+DISK_TOOLS = ("lvm2", "mdadm", "parted")  # volumes, RAID and partitions: a lab has no archive to get them from
 RENDER_VERSION = "1"  # raised when rendered machines change in a way that running ones must follow
 
 
@@ -171,12 +172,10 @@ def plan_node(member: str, lab: LabFacts) -> PlannedNode:
     )
     management = PlannedInterface(names.MANAGEMENT, names.MANAGEMENT, lab.macs[member, names.MANAGEMENT], "none")
     facts = lab.catalogue.images[node.image]
-    # Packages are Debian's: what was given is used as it is.
-    packages = {
-        package
-        for service in (node.services if facts.system is System.DEBIAN else ())
-        for package in lab.catalogue.services[service].packages_for(node.image)
-    }
+    packages: set[str] = set()
+    if facts.system is System.DEBIAN:  # what was given is used as it is
+        packages.update(*(lab.catalogue.services[service].packages_for(node.image) for service in node.services))
+        packages.update(DISK_TOOLS if node.disks else ())
     planned = PlannedNode(
         member=member, name=name, uuid=names.object_uuid(name),
         image=PlannedImage(node.image, tuple(sorted(packages))),

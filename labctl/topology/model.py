@@ -77,7 +77,7 @@ class Node(Model):
         description=N_(
             "empty disks beside it: sizes in GiB by name, which is their serial number too "
             "(`/dev/disk/by-id/virtio-NAME` on Linux). Those of the image are there as well; the same name gives one "
-            "another size"
+            "another size. A Debian that has some comes with `lvm2`, `mdadm` and `parted`"
         ),
     )  # fmt: skip
     interfaces: Mapping[InterfaceName, Interface] = Field(

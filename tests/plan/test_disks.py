@@ -39,6 +39,12 @@ def test_files_of_disks_are_told_from_those_of_nodes() -> None:
     assert plan().node("web").disk_files == ("web.qcow2",)
 
 
+def test_a_debian_with_disks_has_what_they_are_used_with() -> None:
+    """Nobody can install it: labs work without a network."""
+    with_tools = set(plan(topology=with_disks(**DISKS)).node("web").image.packages)
+    assert with_tools - set(plan().node("web").image.packages) == {"lvm2", "mdadm", "parted"}
+
+
 def test_a_node_without_disks_is_known_as_it_was_before_there_were_any() -> None:
     """These hashes are of the day before: golden labs and machines of then stay what they are."""
     assert {node.member: node.tag.spec for node in plan().nodes} == {
