@@ -49,6 +49,13 @@ def test_status_is_what_programs_were_promised(labctl: Installation) -> None:
     assert found["checks"]["failed"] == found["checks"]["unknown"] == 0 < found["checks"]["passed"]
 
 
+def test_no_clone_tells_time_by_a_counter_that_is_soon_full(labctl: Installation) -> None:
+    """By ACPI's timer, which is full after 4.7 s, an idle clock was seen to stand still on a busy host."""
+    for node in ("fw", "web", "client"):
+        source = labctl.on(node, "cat", "/sys/devices/system/clocksource/clocksource0/current_clocksource").stdout
+        assert source.strip() in {"kvm-clock", "tsc", "hpet"}, node
+
+
 def test_the_site_is_served_with_a_verified_certificate(labctl: Installation) -> None:
     done = labctl.on("client", "curl", "-sS", "https://www.cimes.example/")
     assert done.returncode == 0, done.stderr
