@@ -226,7 +226,10 @@ def test_a_server_offers_an_address_with_its_options(routers: dict[str, str], dh
     )  # fmt: skip
     assert (good.result, good.output) == (Result.PASSED, good.output), good
     assert [one.result for one in bad] == [Result.FAILED] * 4
-    assert subprocess.run(["ip", "-4", "-n", routers["second"], "address"], capture_output=True, check=True).stdout == before
+    assert (
+        subprocess.run(["ip", "-4", "-n", routers["second"], "address"], capture_output=True, check=True).stdout
+        == before
+    )
     assert dhcp_server.read_text() == ""
 
 
