@@ -116,6 +116,12 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def is_open(port: int) -> bool:
+    """Return whether somebody listens to a port of this host."""
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
 @contextmanager
 def reaching(labctl: Installation) -> Iterator[dict[str, int]]:
     """Give ports of this host that lead to the controller: it listens on the lab's own network only."""
@@ -129,7 +135,7 @@ def reaching(labctl: Installation) -> Iterator[dict[str, int]]:
         try:
             until = time.monotonic() + PATIENCE
             for port in ports.values():
-                while socket.socket().connect_ex(("127.0.0.1", port)) != 0:
+                while not is_open(port):
                     assert forwarding.poll() is None, "ssh has ended"
                     assert time.monotonic() < until
                     time.sleep(0.5)
