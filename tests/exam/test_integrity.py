@@ -31,6 +31,7 @@ from labctl.exam.integrity import (
     read_answers,
 )
 from labctl.exam.isolation import Ear, listen, own_links, probe, read_gateways, view_host, zones_before_start
+from tests.links import joined_links
 from tests.worlds import plan
 
 HOST = HostView(
@@ -171,30 +172,22 @@ def test_a_host_that_may_not_listen_says_so() -> None:
 
 def test_a_mark_is_heard_on_the_links_that_it_passes() -> None:
     """Two real links that are joined, and a third one that is not."""
-    made = subprocess.run(["ip", "link", "add", "lct-a", "type", "veth", "peer", "name", "lct-b"], check=False)
-    if made.returncode:
-        pytest.skip("only root may make links")
-    try:
-        for link in ("lct-a", "lct-b"):
-            subprocess.run(["ip", "link", "set", link, "up"], check=True)
-        with listen() as ear, socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as one:
-            assert ear is not None
-            one.bind(("lct-a", 0))
-            one.send(b"\xff" * 6 + one.getsockname()[4] + b"\x88\xb5" + b"labctl-mark".ljust(60, b"\0"))
-            one.send(b"\xff" * 6 + one.getsockname()[4] + b"\x08\x00" + b"labctl-other".ljust(60, b"\0"))
-            with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as two:  # as Windows machines do
-                two.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, socket.if_nametoindex("lct-a"))
-                until = time.monotonic() + 15
-                for mark, port in (("labctl-udp", MARK_PORT), ("labctl-port", MARK_PORT + 1)):
-                    while not is_sent(two, mark, port):
-                        assert time.monotonic() < until
-                        time.sleep(0.2)
-            assert ear.heard("labctl-mark") == {"lct-a", "lct-b"}
-            assert ear.heard("labctl-udp") == {"lct-a", "lct-b"}
-            assert ear.heard("labctl-port") == frozenset()
-            assert ear.heard("labctl-other") == frozenset()
-    finally:
-        subprocess.run(["ip", "link", "del", "lct-a"], check=True)
+    with joined_links("lct-a", "lct-b"), listen() as ear, socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as one:
+        assert ear is not None
+        one.bind(("lct-a", 0))
+        one.send(b"\xff" * 6 + one.getsockname()[4] + b"\x88\xb5" + b"labctl-mark".ljust(60, b"\0"))
+        one.send(b"\xff" * 6 + one.getsockname()[4] + b"\x08\x00" + b"labctl-other".ljust(60, b"\0"))
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as two:  # as Windows machines do
+            two.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, socket.if_nametoindex("lct-a"))
+            until = time.monotonic() + 15
+            for mark, port in (("labctl-udp", MARK_PORT), ("labctl-port", MARK_PORT + 1)):
+                while not is_sent(two, mark, port):
+                    assert time.monotonic() < until
+                    time.sleep(0.2)
+        assert ear.heard("labctl-mark") == {"lct-a", "lct-b"}
+        assert ear.heard("labctl-udp") == {"lct-a", "lct-b"}
+        assert ear.heard("labctl-port") == frozenset()
+        assert ear.heard("labctl-other") == frozenset()
 
 
 def is_sent(sender: socket.socket, mark: str, port: int) -> bool:
