@@ -64,19 +64,16 @@ def stamp_files(folder: str, below: str) -> Iterator[Stamp]:
 @lru_cache(maxsize=8)
 def hash_roles(files: Sequence[Stamp]) -> Mapping[str, str]:
     """Return the hash of each role; its files are read once, and again when a stamp is another one."""
+    texts = {file.name: Path(file.path).read_bytes() for file in files}
+    roles = {name.split("/")[1] for name in texts if name.startswith(FOLDER) and name.count("/") > 1}
     hashes: dict[str, str] = {}
-    own: dict[str, dict[str, bytes]] = {}
-    paths = {file.name: file.path for file in files}
-    for name, path in paths.items():
-        if name.startswith(FOLDER) and name.count("/") > 1:
-            own.setdefault(name.split("/")[1], {})[name] = Path(path).read_bytes()
-    for role, texts in own.items():
+    for role in roles:
+        own = {name for name in texts if name.startswith(f"{FOLDER}{role}/")}
         borrowed = {
-            normpath(f"{FOLDER}{role}{found.decode()}") for text in texts.values() for found in BORROWED.findall(text)
+            normpath(f"{FOLDER}{role}{found.decode()}") for name in own for found in BORROWED.findall(texts[name])
         }
-        others = {name: Path(paths[name]).read_bytes() for name in borrowed if name in paths}
         total = sha256()
-        for name, text in sorted({**texts, **others}.items()):
-            total.update(name.encode() + b"\0" + sha256(text).digest())
+        for name in sorted(own | (borrowed & texts.keys())):
+            total.update(name.encode() + b"\0" + sha256(texts[name]).digest())
         hashes[role] = total.hexdigest()
     return hashes

@@ -110,7 +110,7 @@ def mentions(raw: bytes, text: bytes) -> bool:
 def refusal(code: int, text: Any) -> dict[str, Any]:
     """Return a mail server's refusal; 4xx may be other another time (RFC 5321, 4.2.1)."""
     said = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
-    return {"code": 5 if 400 <= code < 500 else 4, "err": "%d %s" % (code, said)}  # noqa: PLR2004
+    return {"code": 5 if 400 <= code < 500 else 4, "err": "%d %s" % (code, said)}  # noqa: PLR2004  RFC 5321: 4xx may pass later
 
 
 def imap(task: dict[str, Any]) -> dict[str, Any]:

@@ -150,7 +150,7 @@ def note_answer(packet: bytes, ident: int, hops: dict[int, str], reached: dict[i
     if kind in (TIME_EXCEEDED, UNREACHABLE) and len(icmp) >= 8 + RAW_HEADER + 8:
         inner = icmp[8:]
         icmp = inner[(inner[0] & 15) * 4 :]
-        if len(icmp) >= 8 and icmp[0] == ECHO_REQUEST and struct.unpack(">H", icmp[4:6])[0] == ident:  # noqa: PLR2004
+        if len(icmp) >= 8 and icmp[0] == ECHO_REQUEST and struct.unpack(">H", icmp[4:6])[0] == ident:  # noqa: PLR2004  its header
             hops.setdefault(icmp[7], source)
     elif kind == ECHO_REPLY and struct.unpack(">H", icmp[4:6])[0] == ident:
         reached.setdefault(icmp[7], source)

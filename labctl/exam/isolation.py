@@ -60,7 +60,7 @@ class Inside(Protocol):
 class Ear(Protocol):
     """Tells on which links of the host a mark was seen since it listens; it is asked once for each."""
 
-    def heard(self, mark: str) -> frozenset[str]: ...  # noqa: D102
+    def heard(self, mark: str) -> frozenset[str]: ...  # noqa: D102  as above
 
 
 @contextmanager
