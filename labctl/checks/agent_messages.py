@@ -9,6 +9,7 @@ from typing import Any
 from labctl.checks.agent import read_password, run
 
 WINDOW = 8 << 20  # bytes read of a file that something must arrive in
+TRIGGER_SECONDS = 40  # the longest one of the labs takes 30
 MOST_FILES = 2000  # files looked at in a folder
 
 
@@ -206,7 +207,7 @@ def arrival(task: dict[str, Any]) -> dict[str, Any]:
     text = (task.get("text") or task["token"]).encode()
     before = sizes(task.get("path")) if task.get("trigger") else {}
     if task.get("trigger"):
-        done = run({"argv": task["trigger"], "timeout": 30})
+        done = run({"argv": task["trigger"], "timeout": TRIGGER_SECONDS})
         if done.get("error") or done["code"] != 0:
             return {"code": 3, "err": done.get("error") or done["err"] or "code %d" % done["code"]}
     start = time.monotonic()
