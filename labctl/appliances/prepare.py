@@ -1,4 +1,7 @@
-"""Turns a disk of the school's into a golden image by driving its console once: boot, script, power off, keep."""
+"""Turns a disk of the school's into a golden image by driving its console once: boot, script, power off, keep.
+
+An installation disc is installed onto an empty disk first, by a script of its own.
+"""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -8,19 +11,23 @@ from pathlib import Path
 from typing import Protocol
 
 from labctl.appliances.drive import Screen, drive, wait_end
+from labctl.appliances.live_disc import copy_serial
 from labctl.appliances.script import Recipe
 from labctl.errors import LabctlError
 from labctl.images.folder import hash_file
 from labctl.images.foreign import inspect_disk
 from labctl.images.given import Fact, Given
-from labctl.images.importing import ImportWish, unpack_disk
+from labctl.images.importing import ImportWish, check_room, unpack_disk
 from labctl.images.overlay import settle
 from labctl.images.steps import Steps
 from labctl.images.store import Image, ImageStore
 from labctl.monitor import Monitor
 from labctl.plan.observed import WORKBENCH, Observed, Tag
+from labctl.program import run
 from labctl.render.workbench import render_workbench
 
+INSTALLED_DISK = "16G"  # the vendor asks for 4 GB at least; what is not written takes no room
+INSPECTED, INSTALLED = 0.25, 0.6  # how far the whole is after these steps
 OFF_SECONDS = 300.0  # a system that was told to stop writes what it has to and switches itself off
 
 
@@ -52,14 +59,16 @@ class Workbench(Leftovers, Protocol):
 class Preparation:
     """What is prepared, and how: the file of the school, the recipe, and the values that its script types.
 
-    `secrets` are values that no error may show; `pace` stretches deadlines, `accelerator` is "kvm" or "tcg".
-    `home` is the mark of the installation and `prefix` starts libvirt's names, as for labs.
+    With `installer`, the file is an installation disc, and that recipe's script is how it is installed. `secrets` are
+    values that no error may show; `pace` stretches deadlines, `accelerator` is "kvm" or "tcg". `home` is the mark
+    of the installation and `prefix` starts libvirt's names, as for labs.
     """
 
     wish: ImportWish
     recipe: Recipe
     home: str
     prefix: str = ""
+    installer: Recipe | None = None
     values: Mapping[str, str] | None = None
     secrets: Sequence[str] = ()
     accelerator: str = "tcg"
@@ -78,7 +87,7 @@ class Preparation:
 
 
 def prepare_image(store: ImageStore, machines: Workbench, asked: Preparation, monitor: Monitor) -> Image:
-    """Convert the disk, drive its console through the script, wait until it is off, hash and keep it.
+    """Convert or install the disk, drive its console through the script, wait until it is off, hash and keep it.
 
     Raises as `import_image` does, DeadlineMissed or LabctlError where the script does not get through: what the
     console showed is then kept beside the images.
@@ -88,11 +97,15 @@ def prepare_image(store: ImageStore, machines: Workbench, asked: Preparation, mo
     with steps.failing(), store.workshop(wish.name, monitor) as work:
         remove_killed(machines, asked.home, asked.prefix)
         steps.tell("inspect", 0.0)
-        source, disk = unpack_disk(wish.file, work, steps.scaled(0.0, 0.25))
         digest = hash_file(wish.file)
-        steps.tell("console", 0.3)
-        with machine(machines, asked, disk):
-            run_script(store, machines, asked, steps.scaled(0.3, 0.9))
+        if asked.installer:
+            source, disk = "iso", install_disc(store, machines, asked, asked.installer, work, steps)
+        else:
+            source, disk = unpack_disk(wish.file, work, steps.scaled(0.0, INSPECTED))
+        begun = INSTALLED if asked.installer else INSPECTED
+        steps.tell("console", begun)
+        with machine(machines, asked, disk, asked.recipe.memory):
+            run_script(store, machines, asked, asked.recipe, steps.scaled(begun, 0.9))
         steps.tell("keep", 0.95)
         inspect_disk(disk)  # its guest has written to it
         facts: dict[str, Fact] = {**wish.facts, "title": asked.recipe.title.en}
@@ -103,6 +116,24 @@ def prepare_image(store: ImageStore, machines: Workbench, asked: Preparation, mo
     return image
 
 
+def install_disc(
+    store: ImageStore, machines: Workbench, asked: Preparation, installer: Recipe, work: Path, steps: Steps
+) -> Path:
+    """Install from a copy of the disc that speaks on the serial line; return the new disk.
+
+    Raises InvalidFile for a disc that is not the vendor's, Refused without room, and as `prepare_image` does.
+    """
+    disc, disk = work / "disc.iso", work / "disk.qcow2"
+    check_room(work, 2 * asked.wish.file.stat().st_size)  # the copy, and about as much that is installed
+    copy_serial(asked.wish.file, disc)
+    run(["qemu-img", "create", "-q", "-f", "qcow2", disk, INSTALLED_DISK])
+    steps.tell("install", INSPECTED)
+    with machine(machines, asked, disk, installer.memory, disc):
+        run_script(store, machines, asked, installer, steps.scaled(INSPECTED, INSTALLED))
+    disc.unlink()
+    return disk
+
+
 def remove_killed(machines: Leftovers, home: str, prefix: str) -> None:
     """Remove the machines of image builds that were killed. Call it only while holding the build's lock."""
     for left in machines.observe(prefix).workbenches:
@@ -111,15 +142,18 @@ def remove_killed(machines: Leftovers, home: str, prefix: str) -> None:
 
 
 @contextmanager
-def machine(machines: Workbench, asked: Preparation, disk: Path) -> Iterator[None]:
-    """Have the machine exist and run; it goes with the block."""
+def machine(
+    machines: Workbench, asked: Preparation, disk: Path, memory: int, disc: Path | None = None
+) -> Iterator[None]:
+    """Have the machine exist and run, started from the disc if there is one; it goes with the block."""
     tag = asked.tag
     disk.parent.chmod(0o711)
-    os.chown(disk, *machines.qemu_owner())
+    for file in (disk, disc) if disc else (disk,):
+        os.chown(file, *machines.qemu_owner())
     machines.define_domain(
         render_workbench(
-            asked.domain, tag, disk, asked.recipe.hardware, max(asked.recipe.memory, asked.wish.minimum_memory),
-            asked.accelerator,
+            asked.domain, tag, disk, asked.recipe.hardware, max(memory, asked.wish.minimum_memory), asked.accelerator,
+            disc,
         )
     )  # fmt: skip
     try:
@@ -129,12 +163,14 @@ def machine(machines: Workbench, asked: Preparation, disk: Path) -> Iterator[Non
         machines.remove_domain(asked.domain, tag.lab)
 
 
-def run_script(store: ImageStore, machines: Workbench, asked: Preparation, told: Callable[[float, str], None]) -> None:
+def run_script(
+    store: ImageStore, machines: Workbench, asked: Preparation, recipe: Recipe, told: Callable[[float, str], None]
+) -> None:
     """Drive the console to its end, when the machine is off; keep its words where it does not come to that."""
     screen = Screen()
     try:
         with machines.open_console(asked.domain, asked.tag.lab) as line:
-            drive(line, asked.recipe.script, asked.values or {}, told, screen, pace=asked.pace, secrets=asked.secrets)
+            drive(line, recipe.script, asked.values or {}, told, screen, pace=asked.pace, secrets=asked.secrets)
             wait_end(line, screen, OFF_SECONDS * asked.pace, asked.secrets)
     except LabctlError as exc:
         kept = keep_words(store, asked, screen)

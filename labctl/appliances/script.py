@@ -15,7 +15,8 @@ from labctl.topology.problems import Finding, ProblemsFound, listing, nearest, q
 from labctl.topology.tree import Tree, read_tree
 from labctl.topology.values import DiskName, DiskSize, Line, Model, Name, Text
 
-RECIPES = Path(__file__).parent / "recipes"
+RECIPES = Path(__file__).parent / "recipes"  # for images that a person imports
+SCRIPTS = Path(__file__).parent / "scripts"  # for media that labctl knows, with values of its own
 VALUE = re.compile(r"\$\{([a-z_]*)\}")
 LONGEST_WAIT = 7200  # seconds; an installation that writes a whole disk under emulation
 
@@ -68,7 +69,12 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in RECIPES.glob("*.yml"))
 
 
-def find_recipe_file(word: str, values: Mapping[str, str] | None = None) -> Recipe:
+def find_script(name: str, values: Mapping[str, str]) -> Recipe:
+    """Return what labctl types on the console of media that it knows, the common machine for no name."""
+    return load_recipe(SCRIPTS / f"{name}.yml", values) if name else COMMON_MACHINE
+
+
+def find_recipe_file(word: str) -> Recipe:
     """Return the recipe that a person means by a path or a name, the common machine for no word.
 
     Raises InvalidFile for neither, ProblemsFound for a file with problems.
@@ -83,7 +89,7 @@ def find_recipe_file(word: str, values: Mapping[str, str] | None = None) -> Reci
         raise InvalidFile(
             text.format(name=quoted(word), names=", ".join(recipe_names())), hint="labctl image import --help"
         )
-    return load_recipe(path, values)
+    return load_recipe(path)
 
 
 def adapt(recipe: Recipe, own: Mapping[str, object]) -> Recipe:

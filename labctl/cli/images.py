@@ -54,7 +54,9 @@ def image() -> None:
 )
 @click.option(
     "--iso", "--media", "iso", type=DISC,
-    help=_("The school's own medium: the ISO of Windows, the nano image of OPNsense, the disk of a pfSense."),
+    help=_(
+        "The school's own medium: the ISO of Windows, the nano image or the ISO of OPNsense, the disk of a pfSense."
+    ),
 )  # fmt: skip
 @click.option("--virtio-win", "drivers", type=DISC, help=_("Windows: the disc of drivers, virtio-win (ISO)."))
 @click.option(

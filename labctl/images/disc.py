@@ -57,6 +57,16 @@ class Disc:
         with self.open(path) as stream:
             return stream.read()
 
+    def place(self, path: str) -> tuple[int, int] | None:
+        """Return where a file starts and how long it is, in bytes, by its Rock Ridge path; None where there is none."""
+        from pycdlib.pycdlibexception import PyCdlibException
+
+        try:
+            record = self._iso.get_record(rr_path=path)
+        except PyCdlibException:
+            return None
+        return (record.extent_location() * SECTOR, record.get_data_length()) if record.is_file() else None
+
     def _list(self, folder: str) -> Iterator[str]:
         from pycdlib.pycdlibexception import PyCdlibException
 

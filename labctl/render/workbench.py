@@ -1,4 +1,4 @@
-"""Renders the machine on which an image of the school's is prepared once: one disk, a serial line, no network."""
+"""Renders the machine on which an image of the school's is prepared once: a disk, a serial line, no network."""
 
 from pathlib import Path
 
@@ -10,10 +10,12 @@ from labctl.render.xml import environment
 from labctl.topology.hardware import Hardware
 
 
-def render_workbench(name: str, tag: Tag, disk: Path, hardware: Hardware, memory: int, accelerator: str) -> str:
-    """Return the domain XML of a workbench. `memory` is in MiB, `disk` a qcow2 file."""
+def render_workbench(
+    name: str, tag: Tag, disk: Path, hardware: Hardware, memory: int, accelerator: str, disc: Path | None = None
+) -> str:
+    """Return the domain XML of a workbench. `memory` is in MiB, `disk` a qcow2 file, `disc` an ISO to start from."""
     return environment().get_template("workbench.xml.j2").render(
-        name=name, disk=disk, hardware=hardware, memory=memory, cpus=1,
+        name=name, disk=disk, disc=disc, hardware=hardware, memory=memory, cpus=1,
         virtualisation="kvm" if accelerator == "kvm" else "qemu",
         tag=Markup(render_tag(tag)),  # noqa: S704  render_tag quotes every value
     )  # fmt: skip

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from labctl.appliances import script
-from labctl.appliances.script import fill, load_recipe
+from labctl.appliances.script import fill, find_recipe_file, find_script, load_recipe
 from labctl.topology.hardware import CardModel, Firmware
 from labctl.topology.problems import ProblemsFound
 
-RECIPES = sorted((Path(script.__file__).parent / "recipes").glob("*.yml"))
+RECIPES = sorted(script.RECIPES.glob("*.yml"))
+SCRIPTS = sorted(script.SCRIPTS.glob("*.yml"))
 VALUES = {"password": "opnsense"}
 HEAD = "title: {en: Firewall, fr: Pare-feu}\n"
 
@@ -21,16 +22,20 @@ def _english(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_shipped_recipes_are_good(path: Path) -> None:
-    recipe = load_recipe(path, VALUES)
-    assert recipe.memory >= 1024
-    assert {step.phase for step in recipe.script} >= ({"hook", "stop"} if recipe.script else set())
+    assert load_recipe(path).memory >= 1024
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_shipped_scripts_can_be_typed(path: Path) -> None:
+    recipe = find_script(path.stem, VALUES)
+    assert [step.phase for step in recipe.script][:: len(recipe.script) - 1] == ["boot", "stop"]
     # A terminal of FreeBSD takes lines of 255 bytes (MAX_CANON).
     assert all(len(step.send or "") < 250 for step in recipe.script)
 
 
 def test_the_hook_that_is_typed_is_a_shell_script_of_as_many_lines_as_are_counted(tmp_path: Path) -> None:
     lines = 11
-    recipe = load_recipe(next(path for path in RECIPES if path.stem == "opnsense"), VALUES)
+    recipe = find_script("opnsense", VALUES)
     typed = [step.send or "" for step in recipe.script if step.phase == "hook"]
     assert typed[-1] == "EOF"
     hook = tmp_path / "hook"
@@ -51,7 +56,7 @@ def test_a_recipe_says_which_disks_each_machine_has_too(tmp_path: Path) -> None:
     path = tmp_path / "own.yml"
     path.write_text(HEAD + "disks: {data: 20, log: 5}\n")
     assert load_recipe(path).hardware.disks == {"data": 20, "log": 5}
-    shipped = {path.stem: dict(load_recipe(path, VALUES).disks) for path in RECIPES}
+    shipped = {path.stem: dict(load_recipe(path).disks) for path in RECIPES}
     assert {name: disks for name, disks in shipped.items() if disks} == {
         "fortigate": {"log": 30}, "truenas": {"data1": 20, "data2": 20},
     }  # fmt: skip
@@ -80,6 +85,11 @@ def test_a_bad_recipe_is_shown_with_its_place(tmp_path: Path, text: str, said: s
         load_recipe(path, VALUES)
     assert said in caught.value.message
     assert caught.value.exit_code == 3
+
+
+def test_what_a_person_can_name_needs_no_value_of_labctl() -> None:
+    assert script.recipe_names() == ["cisco", "fortigate", "stormshield", "truenas"]
+    assert find_recipe_file("truenas") == load_recipe(script.RECIPES / "truenas.yml")
 
 
 def test_values_are_filled_in_where_they_are_typed() -> None:
