@@ -97,11 +97,11 @@ def prepare_image(store: ImageStore, machines: Workbench, asked: Preparation, mo
     with steps.failing(), store.workshop(wish.name, monitor) as work:
         remove_killed(machines, asked.home, asked.prefix)
         steps.tell("inspect", 0.0)
-        digest = hash_file(wish.file)
         if asked.installer:
             source, disk = "iso", install_disc(store, machines, asked, asked.installer, work, steps)
         else:
             source, disk = unpack_disk(wish.file, work, steps.scaled(0.0, INSPECTED))
+        digest = hash_file(wish.file)
         begun = INSTALLED if asked.installer else INSPECTED
         steps.tell("console", begun)
         with machine(machines, asked, disk, asked.recipe.memory):
