@@ -3,6 +3,7 @@
 import select
 import socket
 import threading
+import time
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -10,7 +11,7 @@ from typing import Self
 import libvirt
 
 from labctl.errors import Busy, LabctlError
-from labctl.hypervisor.binding import Connection, Stream
+from labctl.hypervisor.binding import Connection, Opaque, Stream
 from labctl.hypervisor.domains import find_own
 from labctl.hypervisor.failure import Lost, explain, explain_loss, is_lost
 from labctl.hypervisor.ownership import check_domain_owner
@@ -18,6 +19,9 @@ from labctl.hypervisor.pool import Pool, close_quietly, is_alive
 from labctl.language import _
 
 CHUNK = 16 * 1024
+LATER = -2  # virStreamRecv and virStreamSend: it would have to wait
+LOOK = 1.0  # seconds: how often a silent console asks whether libvirt is still there
+ENDS = libvirt.VIR_STREAM_EVENT_ERROR | libvirt.VIR_STREAM_EVENT_HANGUP
 
 
 class Console:
@@ -32,8 +36,11 @@ class Console:
         self._uri = uri
         self._loss: Lost | None = None
         self._here, self._there = socket.socketpair()
-        # A libvirt stream has no descriptor. One thread each way blocks on it, so a slow terminal slows the guest's
-        # output down instead of filling our memory.
+        # A libvirt stream has no descriptor. One thread each way serves it, so a slow terminal slows the guest's output
+        # down instead of filling our memory. The stream itself must not block: with one thread in recv and one in send,
+        # libvirt 9.0's client was seen to wake neither for what had come, until the next key.
+        self._readable = threading.Event()
+        stream.eventAddCallback(ENDS, self._wake, None)
         self._pumps = tuple(
             threading.Thread(target=pump, name="libvirt-console", daemon=True) for pump in (self._receive, self._send)
         )
@@ -84,16 +91,25 @@ class Console:
         with suppress(OSError):
             self._here.shutdown(socket.SHUT_RDWR)  # wakes the thread that sends
         with suppress(libvirt.libvirtError):
-            self._stream.abort()  # wakes the thread that receives
+            self._stream.eventRemoveCallback()
+        with suppress(libvirt.libvirtError):
+            self._stream.abort()
+        self._readable.set()  # wakes the thread that receives
         for pump in self._pumps:
             pump.join(timeout=5)
         self._here.close()
         self._there.close()
         close_quietly(self._connection)
 
+    def _wake(self, stream: Stream, _events: int, _opaque: Opaque) -> None:
+        """Take note that something has come; libvirt would say so again and again until it is read."""
+        with suppress(libvirt.libvirtError):
+            stream.eventUpdateCallback(ENDS)
+        self._readable.set()
+
     def _receive(self) -> None:
         try:
-            while data := self._stream.recv(CHUNK):
+            while data := self._next():
                 self._there.sendall(data)
         except libvirt.libvirtError as exc:
             if is_lost(exc, is_alive(self._connection)):
@@ -103,11 +119,25 @@ class Console:
         with suppress(OSError):
             self._there.shutdown(socket.SHUT_RDWR)
 
+    def _next(self) -> bytes:
+        """Return what came next, b"" at the end. Raises libvirtError where the stream is lost or was aborted."""
+        while True:
+            self._readable.clear()
+            data = self._stream.recv(CHUNK)
+            if data != LATER:
+                return bytes(data)
+            self._stream.eventUpdateCallback(ENDS | libvirt.VIR_STREAM_EVENT_READABLE)
+            if not self._readable.wait(LOOK) and not is_alive(self._connection):
+                self._connection.getLibVersion()  # raises what happened to it
+
     def _send(self) -> None:
         with suppress(libvirt.libvirtError, OSError):
             while data := self._there.recv(CHUNK):
                 while data:
-                    data = data[self._stream.send(data) :]
+                    sent = self._stream.send(data)
+                    data = data[max(sent, 0) :]
+                    if sent == LATER:
+                        time.sleep(0.02)
 
 
 def open_console(pool: Pool, name: str, lab: str, *, force: bool) -> Console:
@@ -132,7 +162,7 @@ def _open_stream(connection: Connection, name: str, lab: str, force: bool) -> St
     if not domain.isActive():
         text = _('"{node}" is switched off: it has no console')
         raise LabctlError(text.format(node=node), hint=f"labctl up {lab}")
-    stream = connection.newStream()
+    stream = connection.newStream(libvirt.VIR_STREAM_NONBLOCK)
     try:
         domain.openConsole(None, stream, libvirt.VIR_DOMAIN_CONSOLE_FORCE if force else libvirt.VIR_DOMAIN_CONSOLE_SAFE)
     except libvirt.libvirtError as exc:
